@@ -1,0 +1,59 @@
+#include "model/calibration.h"
+#include "model/messages.h"
+#include "model/plan.h"
+#include "model/preprocessing.h"
+#include "model/recipe.h"
+#include "model/score.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+namespace muster {
+namespace {
+
+TEST(Calibration, fits_a_line_and_ignores_one_outlier) {
+    const Calibration measured{.steps = {{256, 0.010}, {512, 0.015}, {1024, 0.025}}};
+    EXPECT_NEAR(measured.fit().per_row, 0.010 / 512, 1e-9);
+    EXPECT_NEAR(measured.fit().fixed, 0.005, 1e-9);
+}
+
+TEST(Calibration, never_predicts_less_memory_than_the_smaller_measurement) {
+    const Calibration measured{.memory = {{256, 100'000'000}, {1024, 110'000'000}}};
+    EXPECT_EQ(measured.memory_at(256), 100'000'000);
+    EXPECT_NEAR(static_cast<double>(measured.memory_at(2048)), 123.3e6, 1e5);
+    EXPECT_EQ(measured.memory_at(1), 100'000'000);
+}
+
+TEST(Score, knows_the_direction_of_each_metric) {
+    const std::array scores{Score{"MAE", 3.4}, Score{"R2", 12.0}};
+    EXPECT_TRUE(meets(scores, std::array{PerformanceRequirement{"delay_ms", "MAE", 3.6}}));
+    EXPECT_FALSE(meets(scores, std::array{PerformanceRequirement{"delay_ms", "MAE", 3.0}}));
+    EXPECT_TRUE(meets(scores, std::array{PerformanceRequirement{"delay_ms", "r2", 10.0}}));
+    EXPECT_FALSE(meets(scores, std::array{PerformanceRequirement{"delay_ms", "RMSE", 100.0}}));
+    EXPECT_EQ(metric_of("MEA").error().nearest, "MAE");
+}
+
+TEST(Preprocessing, counts_encoded_columns_and_outputs) {
+    Preprocessing encoding{.inputs = {{.name = "speed", .missing_flag = true},
+                                      {.name = "cell", .kind = ColumnKind::category, .categories = {"a", "b", "c"}}},
+                           .target = {.name = "y"}};
+    EXPECT_EQ(encoding.encoded_columns(), 5);
+    EXPECT_EQ(encoding.outputs(), 1);
+    encoding.target = {.name = "y", .kind = ColumnKind::category, .categories = {"a", "b", "c"}};
+    EXPECT_EQ(encoding.outputs(), 3);
+}
+
+TEST(Recipe, refuses_values_that_do_not_fit_together) {
+    Recipe recipe{.name = "r", .data = {.source = "s", .target = "y"}, .metrics = {"MAE"}};
+    EXPECT_TRUE(check(recipe).ok());
+    recipe.loss = Loss::cross_entropy;
+    EXPECT_EQ(check(recipe).error().where, "/metrics");
+    recipe = {.name = "r", .data = {.source = "s", .target = "y", .exclude = {"y"}}};
+    EXPECT_EQ(check(recipe).error().where, "/data/exclude");
+    recipe = {.name = "r", .data = {.source = "s", .target = "y"}, .model = {.family = "mlq"}};
+    EXPECT_EQ(check(recipe).error().nearest, "mlp");
+}
+
+} // namespace
+} // namespace muster

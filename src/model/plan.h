@@ -1,0 +1,49 @@
+/// A plan: which functions train, with what share, and why; and the candidates that were not chosen.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muster {
+
+enum class Strategy { one_function, data_parallel };
+/// Where rows are during training (ARCHITECTURE.md, data layouts). Whole: every member reads all rows.
+enum class DataLayout { whole };
+
+/// One function's part in a plan.
+struct PlanMember {
+    std::string dn;            ///< MLTrainingFunction
+    std::int64_t batch_rows{}; ///< rows of each full global batch
+    double share{};            ///< batch_rows / global batch
+    double compute_seconds{};  ///< predicted, own part of one step
+    std::int64_t peak_memory_bytes{};
+};
+
+/// A way to do it, with its predicted cost.
+struct PlanCandidate {
+    std::string name; ///< for people: "one function", "data, equal shares", "data, by speed"
+    Strategy strategy{Strategy::one_function};
+    DataLayout layout{DataLayout::whole};
+    std::vector<PlanMember> members{};
+    double step_seconds{};
+    double total_seconds{};             ///< all steps, plus set-up
+    std::int64_t wire_bytes_per_step{}; ///< sent by each member, payload
+    bool fits{true};                    ///< memory, everywhere
+    double late_seconds{};              ///< over the expected training time; 0 when in time or none was asked
+    std::string reason{};               ///< why it was chosen or rejected, with numbers
+};
+
+/// The decision: every candidate is kept, the chosen one by its position.
+struct Plan {
+    std::vector<PlanCandidate> candidates;
+    std::size_t chosen{};
+    std::string why{};    ///< one or two sentences with numbers
+    std::int64_t batch{}; ///< global batch
+    std::int64_t steps{}; ///< all epochs
+    bool provisional{};   ///< some member was never measured on this model
+
+    [[nodiscard]] const PlanCandidate& chosen_candidate() const { return candidates.at(chosen); }
+};
+
+} // namespace muster

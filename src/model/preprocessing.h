@@ -1,0 +1,66 @@
+/// How raw rows become the numbers a model sees. Learned from the training rows, kept with the model.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muster {
+
+enum class ColumnKind { number, category };
+
+/// One input column. Encoded columns, in this order for each input: number -> (value - mean) / scale,
+/// one column; category -> one 0/1 column for each entry of `categories`, all zero for an unknown one.
+/// With `missing_flag`, one more 0/1 column follows that says "was missing". A missing number becomes
+/// `fill` first; a missing category is all zero.
+struct InputColumn {
+    std::string name;
+    ColumnKind kind{ColumnKind::number};
+    double fill{};                         ///< number: the training mean
+    double mean{};                         ///< number
+    double scale{1.0};                     ///< number: training standard deviation, 1 when that is 0
+    std::vector<std::string> categories{}; ///< category: sorted, as seen in training
+    bool missing_flag{};                   ///< whether missing values were seen in training
+
+    bool operator==(const InputColumn&) const = default;
+};
+
+/// The target. number: trained as (value - mean) / scale; category: trained as the index in `categories`.
+struct TargetColumn {
+    std::string name;
+    ColumnKind kind{ColumnKind::number};
+    double mean{};
+    double scale{1.0};
+    double median{};
+    std::vector<std::string> categories{};
+
+    bool operator==(const TargetColumn&) const = default;
+};
+
+/// All columns of a model, in the order of the file's header.
+struct Preprocessing {
+    std::vector<InputColumn> inputs;
+    TargetColumn target;
+
+    /// Width of an encoded row.
+    [[nodiscard]] std::int64_t encoded_columns() const;
+    /// Number of model outputs: 1, or the number of target categories when there are more than two.
+    [[nodiscard]] std::int64_t outputs() const;
+
+    bool operator==(const Preprocessing&) const = default;
+};
+
+/// What muster-data leaves in a cache folder (docs: api/matrix.md): files
+///   train.features  float32 [rows, columns] row-major, encoded
+///   train.target    float32 [rows], raw unit or class index
+///   test.features, test.target  the same for the test source, encoded with the training statistics
+///   matrix.json     this struct and the Preprocessing
+struct MatrixInfo {
+    std::int64_t rows{};
+    std::int64_t test_rows{};
+    std::int64_t columns{};  ///< encoded width
+    std::string digest{};    ///< SHA-256 over the matrix files and the preprocessing: equal digests, equal data
+    double encode_seconds{}; ///< 0 when it came from the cache
+};
+
+} // namespace muster

@@ -1,0 +1,30 @@
+/// Who takes part in one generation of a job: what workers admit, and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muster {
+
+/// One member of a generation. Its rank is its position in the roster.
+struct RosterMember {
+    std::string dn;                     ///< MLTrainingFunction
+    std::string identity;               ///< SAN URI of its job certificate (tls/identity.h)
+    std::vector<std::string> addresses; ///< "host:port" of its data plane, in order of preference
+    std::int64_t batch_rows{};          ///< its part of each full global batch
+
+    bool operator==(const RosterMember&) const = default;
+};
+
+/// The members of one generation; generation 0 is for calibration only.
+struct Roster {
+    std::string job;
+    std::int64_t generation{};
+    std::string plan_digest; ///< SHA-256, hex, of what was agreed (wire/agreement.h)
+    std::vector<RosterMember> members;
+
+    bool operator==(const Roster&) const = default;
+};
+
+} // namespace muster

@@ -1,0 +1,48 @@
+/// Distinguished names. Source: 3GPP TS 32.300, TS 32.158.
+#pragma once
+
+#include "base/result.h"
+
+#include <compare>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster::nrm {
+
+/// One component, e.g. MLTrainingFunction=1.
+struct Rdn {
+    std::string class_name;
+    std::string id;
+
+    auto operator<=>(const Rdn&) const = default;
+};
+
+/// A full distinguished name below the producer's root, e.g. "SubNetwork=1,ManagedElement=gnb-1". Never empty.
+class Dn {
+public:
+    /// Parses the comma form. Errors: invalid_argument, naming the component.
+    [[nodiscard]] static Result<Dn> parse(std::string_view text);
+    /// Parses the URI path form "SubNetwork=1/ManagedElement=gnb-1", percent-decoding ids.
+    [[nodiscard]] static Result<Dn> from_path(std::string_view path);
+
+    [[nodiscard]] std::string text() const;
+    [[nodiscard]] std::string path() const;
+    [[nodiscard]] const Rdn& leaf() const { return components_.back(); }
+    [[nodiscard]] const std::vector<Rdn>& components() const { return components_; }
+    [[nodiscard]] std::size_t depth() const { return components_.size(); }
+    [[nodiscard]] Dn child(std::string class_name, std::string id) const;
+    /// The DN without its last component. REQUIRES: depth() > 1
+    [[nodiscard]] Dn parent() const;
+    /// Says whether this is `other` or below it.
+    [[nodiscard]] bool within(const Dn& other) const;
+
+    /// Component-wise order: a subtree is contiguous, parents first.
+    auto operator<=>(const Dn&) const = default;
+
+private:
+    explicit Dn(std::vector<Rdn> components) : components_{std::move(components)} {}
+    std::vector<Rdn> components_;
+};
+
+} // namespace muster::nrm
