@@ -1,0 +1,46 @@
+/// What the members of a generation agree to: the text whose digest every function signs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muster {
+
+/// One member's part of an agreement, in rank order.
+struct AgreedMember {
+    std::string dn;
+    std::string identity; ///< SAN URI of its job certificate
+    std::int64_t batch_rows{};
+
+    bool operator==(const AgreedMember&) const = default;
+};
+
+/// A data source by name and content.
+struct AgreedSource {
+    std::string name;
+    std::string digest; ///< SHA-256 of the content, hex
+
+    bool operator==(const AgreedSource&) const = default;
+};
+
+/// Request, recipe, data, layout and shares of one generation of a job. wire/agreement.h makes its canonical JSON.
+struct Agreement {
+    std::string job;
+    std::int64_t generation{};
+    std::string request; ///< DN of the MLTrainingRequest
+    std::int64_t request_version{};
+    std::string consumer;   ///< trainingRequestSource
+    std::string recipe;     ///< "name@digest"
+    std::string model_kind; ///< e.g. "mlp 256-256"
+    std::string layout{"whole"};
+    std::string matrix_digest; ///< of the encoded data; equal at all members
+    std::vector<AgreedSource> sources;
+    std::int64_t batch{}; ///< global batch, rows
+    std::int64_t steps{};
+    std::vector<AgreedMember> members;
+
+    bool operator==(const Agreement&) const = default;
+};
+
+} // namespace muster

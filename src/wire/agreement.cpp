@@ -1,0 +1,28 @@
+#include "wire/agreement.h"
+
+#include "base/digest.h"
+#include "wire/read_struct.h"
+
+namespace muster::wire {
+
+std::string canonical_text(const Agreement& agreement) {
+    return nlohmann::json(agreement).dump();
+}
+
+std::string digest_of(const Agreement& agreement) {
+    return sha256_hex(canonical_text(agreement));
+}
+
+Result<Agreement> agreement_from_text(const std::string& text) {
+    const nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
+    if (json.is_discarded()) {
+        return Error{ErrorCode::invalid_argument, "agreement: not JSON"};
+    }
+    auto agreement = read_struct<Agreement>(json, "agreement");
+    if (agreement && canonical_text(*agreement) != text) {
+        return Error{ErrorCode::invalid_argument, "agreement: the text is not in canonical form"};
+    }
+    return agreement;
+}
+
+} // namespace muster::wire

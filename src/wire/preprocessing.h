@@ -1,0 +1,19 @@
+/// Preprocessing and matrix facts as JSON.
+#pragma once
+
+#include "base/result.h"
+#include "model/preprocessing.h"
+
+#include <nlohmann/json.hpp>
+
+namespace muster::wire {
+
+[[nodiscard]] nlohmann::json to_json(const Preprocessing& preprocessing);
+/// Errors: invalid_argument.
+[[nodiscard]] Result<Preprocessing> preprocessing_from_json(const nlohmann::json& json);
+
+[[nodiscard]] nlohmann::json to_json(const MatrixInfo& info);
+/// Errors: invalid_argument.
+[[nodiscard]] Result<MatrixInfo> matrix_info_from_json(const nlohmann::json& json);
+
+} // namespace muster::wire

@@ -1,0 +1,142 @@
+#include "wire/recipe.h"
+
+#include "base/digest.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace muster::wire {
+namespace {
+
+template <typename T>
+using Names = std::vector<std::pair<std::string, T>>;
+
+const Names<Loss>& loss_names() {
+    static const Names<Loss> names{{"l1", Loss::l1},
+                                   {"mse", Loss::mse},
+                                   {"cross_entropy", Loss::cross_entropy},
+                                   {"binary_cross_entropy", Loss::binary_cross_entropy}};
+    return names;
+}
+
+const Names<OptimizerKind>& optimizer_names() {
+    static const Names<OptimizerKind> names{{"adamw", OptimizerKind::adamw}, {"sgd", OptimizerKind::sgd}};
+    return names;
+}
+
+const Names<NumberType>& number_type_names() {
+    static const Names<NumberType> names{{"fp32", NumberType::fp32}, {"fp64", NumberType::fp64}};
+    return names;
+}
+
+template <typename T>
+std::string name_in(const Names<T>& names, T value) {
+    for (const auto& [name, candidate] : names) {
+        if (candidate == value) {
+            return name;
+        }
+    }
+    return {};
+}
+
+RecipeData data_of(Fields fields, Fields& parent) {
+    RecipeData data;
+    data.source = fields.text("source");
+    data.test = fields.text("test", "");
+    data.target = fields.text("target");
+    data.exclude = fields.texts("exclude");
+    data.categorical = fields.texts("categorical");
+    data.validation = fields.real("validation", 0.0, 0.9, data.validation);
+    parent.absorb(std::move(fields));
+    return data;
+}
+
+RecipeModel model_of(Fields fields, Fields& parent) {
+    RecipeModel model;
+    model.family = fields.text("family", model.family);
+    model.hidden = fields.integers("hidden", 1, 65'536, model.hidden);
+    if (model.hidden.size() > 64) {
+        fields.fail("hidden", "at most 64 hidden layers are allowed");
+    }
+    parent.absorb(std::move(fields));
+    return model;
+}
+
+RecipeOptimizer optimizer_of(Fields fields, Fields& parent) {
+    RecipeOptimizer optimizer;
+    optimizer.kind = fields.choice<OptimizerKind>("name", optimizer_names(), optimizer.kind);
+    optimizer.learning_rate = fields.real("learning_rate", 1e-12, 1e3, optimizer.learning_rate);
+    optimizer.weight_decay = fields.real("weight_decay", 0.0, 1e3, optimizer.weight_decay);
+    optimizer.momentum = fields.real("momentum", 0.0, 0.9999, optimizer.momentum);
+    optimizer.decay_learning_rate = fields.choice<bool>("schedule", {{"constant", false}, {"cosine", true}}, false);
+    parent.absorb(std::move(fields));
+    return optimizer;
+}
+
+} // namespace
+
+Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
+    Fields fields{json, "", places};
+    Recipe recipe;
+    recipe.name = fields.text("name");
+    recipe.inference = fields.text("inference", "muster:" + recipe.name);
+    recipe.data = data_of(fields.child("data"), fields);
+    recipe.model = model_of(fields.child("model"), fields);
+    recipe.loss = fields.choice<Loss>("loss", loss_names());
+    recipe.optimizer = optimizer_of(fields.child("optimizer"), fields);
+    recipe.batch = fields.integer("batch", 1, 1 << 24, recipe.batch);
+    recipe.epochs = fields.integer("epochs", 1, 1'000'000, recipe.epochs);
+    recipe.metrics = fields.texts("metrics");
+    recipe.seed = static_cast<std::uint64_t>(fields.integer("seed", 0, std::numeric_limits<std::int64_t>::max(), 1));
+    recipe.number_type = fields.choice<NumberType>("number_type", number_type_names(), NumberType::fp32);
+    recipe.stop_when_met = fields.boolean("stop_when_met", false);
+    if (auto done = fields.finish(); !done) {
+        return std::move(done).error();
+    }
+    if (auto checked = check(recipe); !checked) {
+        Error error = std::move(checked).error();
+        if (places != nullptr && places->contains(error.where)) {
+            error.where = places->at(error.where) + ": " + error.where;
+        }
+        return error;
+    }
+    recipe.digest = digest_of(recipe);
+    return recipe;
+}
+
+Json to_json(const Recipe& recipe) {
+    return {{"name", recipe.name},
+            {"inference", recipe.inference},
+            {"data",
+             {{"source", recipe.data.source},
+              {"test", recipe.data.test},
+              {"target", recipe.data.target},
+              {"exclude", recipe.data.exclude},
+              {"categorical", recipe.data.categorical},
+              {"validation", recipe.data.validation}}},
+            {"model", {{"family", recipe.model.family}, {"hidden", recipe.model.hidden}}},
+            {"loss", name_in(loss_names(), recipe.loss)},
+            {"optimizer",
+             {{"name", name_in(optimizer_names(), recipe.optimizer.kind)},
+              {"learning_rate", recipe.optimizer.learning_rate},
+              {"weight_decay", recipe.optimizer.weight_decay},
+              {"momentum", recipe.optimizer.momentum},
+              {"schedule", recipe.optimizer.decay_learning_rate ? "cosine" : "constant"}}},
+            {"batch", recipe.batch},
+            {"epochs", recipe.epochs},
+            {"metrics", recipe.metrics},
+            {"seed", recipe.seed},
+            {"number_type", name_in(number_type_names(), recipe.number_type)},
+            {"stop_when_met", recipe.stop_when_met}};
+}
+
+std::string digest_of(const Recipe& recipe) {
+    return sha256_hex(to_json(recipe).dump());
+}
+
+std::string model_kind(const Recipe& recipe) {
+    return recipe.model.hidden.empty() ? "linear"
+                                       : fmt::format("{} {}", recipe.model.family, fmt::join(recipe.model.hidden, "-"));
+}
+
+} // namespace muster::wire

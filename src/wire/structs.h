@@ -1,0 +1,131 @@
+/// The JSON forms of the model's plain structs, for nlohmann's conversions. Member names are the JSON names.
+/// Reading throws nlohmann::json::exception; wire's functions turn that into a Result.
+#pragma once
+
+#include "model/agreement.h"
+#include "model/calibration.h"
+#include "model/capacity.h"
+#include "model/messages.h"
+#include "model/plan.h"
+#include "model/preprocessing.h"
+#include "model/roster.h"
+#include "model/score.h"
+
+#include <nlohmann/json.hpp>
+
+namespace muster {
+
+NLOHMANN_JSON_SERIALIZE_ENUM(ColumnKind, {{ColumnKind::number, "number"}, {ColumnKind::category, "category"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(Strategy,
+                             {{Strategy::one_function, "one_function"}, {Strategy::data_parallel, "data_parallel"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(DataLayout, {{DataLayout::whole, "whole"}})
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    Capacity, cpu_cores, gpu_count, dpu_count, memory_bytes, storage_bytes, bandwidth_bits_per_second, cpu_model)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataSource, name, bytes, digest, may_leave)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Score, metric, value)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PerformanceRequirement, output, metric, score)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StepTime, batch, seconds)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PeakMemory, batch, bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration, steps, memory, parameter_bytes, latency_seconds, bytes_per_second)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Roster, job, generation, plan_digest, members)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputColumn, name, kind, fill, mean, scale, categories, missing_flag)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TargetColumn, name, kind, mean, scale, median, categories)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Preprocessing, inputs, target)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MatrixInfo, rows, test_rows, columns, digest, encode_seconds)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
+                                   name,
+                                   strategy,
+                                   layout,
+                                   members,
+                                   step_seconds,
+                                   total_seconds,
+                                   wire_bytes_per_step,
+                                   fits,
+                                   late_seconds,
+                                   reason)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Plan, candidates, chosen, why, batch, steps, provisional)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedSource, name, digest)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Agreement,
+                                   job,
+                                   generation,
+                                   request,
+                                   request_version,
+                                   consumer,
+                                   recipe,
+                                   model_kind,
+                                   layout,
+                                   matrix_digest,
+                                   sources,
+                                   batch,
+                                   steps,
+                                   members)
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Welcome, epoch, heartbeat_busy_ms, heartbeat_idle_ms)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Propose,
+                                   job,
+                                   consumer,
+                                   caller,
+                                   inference,
+                                   recipe,
+                                   model_kind,
+                                   sources,
+                                   peers,
+                                   receivers,
+                                   memory_bytes,
+                                   cpu_cores,
+                                   expected_seconds,
+                                   lease_seconds)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Prepare, job, recipe)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibrate, job, certificate, authority, roster, batches, measure_steps)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Commit, job, certificate, authority, roster, agreement, requirements, lease_seconds)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, job, generation)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Release, job, reason)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(KeepAlive, jobs, lease_seconds)
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(HeldJob, job, generation, state)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Hello, dn, version, capacity, sources, inference_names, jobs, busy)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Heartbeat, capacity, jobs)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    Accept, job, lease_seconds, cpu_cores, memory_bytes, may_calibrate, csr, addresses, sources)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Refuse, job, generation, code, words, retry_after_seconds)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counter, offer, words)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Prepared, job, matrix, training_rows, validation_rows, parameters, outputs)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibrated, job, calibration)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Committed, job, generation, plan_digest, signature, certificate)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Progress,
+                                   job,
+                                   generation,
+                                   step,
+                                   steps,
+                                   epoch,
+                                   loss,
+                                   rows_per_second,
+                                   compute_seconds,
+                                   wait_seconds,
+                                   bytes_sent,
+                                   validation)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EvaluationResult, model, rows, scores)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done,
+                                   job,
+                                   generation,
+                                   steps,
+                                   rows,
+                                   seconds,
+                                   first_step_seconds,
+                                   compute_seconds,
+                                   wait_seconds,
+                                   bytes_sent,
+                                   stopped_early,
+                                   model_sha256,
+                                   model_bytes,
+                                   parameters_digest,
+                                   evaluations,
+                                   preprocessing)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failed, job, generation, reason)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Released, job)
+
+} // namespace muster

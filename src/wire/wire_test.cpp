@@ -1,0 +1,145 @@
+#include "wire/agreement.h"
+#include "wire/document.h"
+#include "wire/messages.h"
+#include "wire/plan.h"
+#include "wire/preprocessing.h"
+#include "wire/recipe.h"
+#include "wire/worker_messages.h"
+
+#include <gtest/gtest.h>
+
+namespace muster::wire {
+namespace {
+
+constexpr auto recipe_text = R"(
+name: ue-delay
+inference: SLS_ANALYSIS_E2E_LATENCY_ANALYSIS
+data:
+  source: ue-delay/train
+  target: delay_ms
+  exclude: [run_id, sub_time_ms]
+model: {family: mlp, hidden: [64, 32]}
+loss: l1
+optimizer: {name: adamw, learning_rate: 1e-3}
+batch: 512
+metrics: [MAE]
+)";
+
+TEST(Document, keeps_types_of_plain_and_quoted_scalars) {
+    const auto document =
+        parse_document("a: 1\nb: '1'\nc: 1e-3\nd: true\ne: ~\nf: SubNetwork=1,X=2\ng: -5\nh: .inf\n", "f.yaml");
+    ASSERT_TRUE(document.ok()) << document.error().text();
+    EXPECT_EQ(document->value,
+              Json::parse(R"({"a":1,"b":"1","c":0.001,"d":true,"e":null,"f":"SubNetwork=1,X=2","g":-5,"h":".inf"})"));
+}
+
+TEST(Document, says_where_the_syntax_is_wrong) {
+    const auto document = parse_document("a: 1\nb: [1, 2\nc: 3\n", "f.yaml");
+    ASSERT_FALSE(document.ok());
+    EXPECT_EQ(document.error().where.substr(0, 7), "f.yaml:");
+    EXPECT_EQ(parse_document("a: 1\na: 2\n", "f.yaml").error().where, "f.yaml:2:1");
+}
+
+TEST(Document, survives_deep_nesting_and_alias_bombs) {
+    EXPECT_FALSE(parse_document(std::string(100'000, '['), "deep").ok());
+    std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
+    for (int i = 1; i < 8; ++i) {
+        bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
+        for (int j = 0; j < 10; ++j) {
+            bomb += "*a" + std::to_string(i - 1) + ", ";
+        }
+        bomb += "]\n";
+    }
+    EXPECT_EQ(parse_document(bomb, "bomb").error().message, "too many values");
+}
+
+TEST(Document, writes_yaml_that_reads_back_the_same) {
+    const Json value = Json::parse(R"({"a":"1","b":[1,2.5,"x: y"],"c":{"d":true,"e":null,"f":""}})");
+    const auto back = parse_document(to_yaml(value), "back");
+    ASSERT_TRUE(back.ok()) << back.error().text();
+    EXPECT_EQ(back->value, value);
+}
+
+TEST(Recipe, round_trips_and_has_a_stable_digest) {
+    const auto document = parse_document(recipe_text, "ue-delay.yaml");
+    const auto recipe = recipe_from_json(document->value, &document->places);
+    ASSERT_TRUE(recipe.ok()) << recipe.error().text();
+    EXPECT_EQ(recipe->model.hidden, (std::vector<std::int64_t>{64, 32}));
+    const auto again = recipe_from_json(to_json(*recipe));
+    ASSERT_TRUE(again.ok()) << again.error().text();
+    EXPECT_EQ(again->digest, recipe->digest);
+    EXPECT_EQ(recipe->digest.size(), 64U);
+    EXPECT_EQ(model_kind(*recipe), "mlp 64-32");
+}
+
+struct BadRecipe {
+    const char* line;
+    const char* expected; ///< part of the error's text
+};
+
+TEST(Recipe, names_what_is_wrong_and_where) {
+    const BadRecipe rows[] = {
+        {"bacth: 5", R"(unknown key "bacth")"},
+        {"bacth: 5", R"(did you mean "batch"?)"},
+        {"bacth: 5", "r.yaml:15:1"},
+        {"epochs: 0", "a whole number from 1 to"},
+        {"epochs: many", "not \"many\""},
+        {"seed: -1", "/seed"},
+        {"number_type: fp16", "allowed: fp32, fp64"},
+        {"stop_when_met: 1", "true or false"},
+    };
+    for (const BadRecipe& row : rows) {
+        const auto document = parse_document(recipe_text + 1 + std::string{"\n\n\n"} + row.line + "\n", "r.yaml");
+        const auto recipe = recipe_from_json(document->value, &document->places);
+        ASSERT_FALSE(recipe.ok()) << row.line;
+        EXPECT_NE(recipe.error().text().find(row.expected), std::string::npos) << recipe.error().text();
+    }
+}
+
+TEST(Messages, every_type_round_trips) {
+    const ToFunction propose = Propose{.job = "j1", .sources = {"a"}, .peers = {"SubNetwork=1"}, .lease_seconds = 20};
+    const auto back = to_function_from_json(to_json(propose));
+    ASSERT_TRUE(back.ok()) << back.error().text();
+    EXPECT_EQ(to_json(*back), to_json(propose));
+    const FromFunction done = Done{.job = "j1",
+                                   .evaluations = {{"trained", "test", {{"MAE", 3.4}}}},
+                                   .preprocessing = {.inputs = {{.name = "x"}}, .target = {.name = "y"}}};
+    EXPECT_EQ(to_json(*from_function_from_json(to_json(done))), to_json(done));
+    EXPECT_EQ(type_of(done), "done");
+}
+
+TEST(Messages, refuses_unknown_types_and_bodies_that_do_not_fit) {
+    EXPECT_EQ(to_function_from_json(Json::parse(R"({"type":"propos","body":{}})")).error().nearest, "propose");
+    EXPECT_FALSE(to_function_from_json(Json::parse(R"({"type":"propose","body":{"job":1}})")).ok());
+    EXPECT_FALSE(to_function_from_json(Json::parse("[]")).ok());
+}
+
+TEST(WorkerMessages, carry_the_key) {
+    const ToWorker commit = WorkerCommit{.order = {.job = "j1"}, .key = Secret{"pem"}, .rank = 2};
+    const auto back = to_worker_from_json(to_json(commit));
+    ASSERT_TRUE(back.ok()) << back.error().text();
+    EXPECT_EQ(std::get<WorkerCommit>(*back).key.reveal(), "pem");
+    EXPECT_EQ(std::get<WorkerCommit>(*back).rank, 2);
+}
+
+TEST(Agreement, is_read_only_in_canonical_form) {
+    const Agreement agreement{.job = "j1", .generation = 1, .members = {{"SubNetwork=1", "muster://job/j1/x", 512}}};
+    const std::string text = canonical_text(agreement);
+    const auto back = agreement_from_text(text);
+    ASSERT_TRUE(back.ok()) << back.error().text();
+    EXPECT_EQ(*back, agreement);
+    EXPECT_FALSE(agreement_from_text(" " + text).ok());
+    Agreement other = agreement;
+    other.members[0].batch_rows = 511;
+    EXPECT_NE(digest_of(other), digest_of(agreement));
+}
+
+TEST(Preprocessing, round_trips) {
+    const Preprocessing preprocessing{.inputs = {{.name = "cell", .kind = ColumnKind::category, .categories = {"a"}}},
+                                      .target = {.name = "y"}};
+    EXPECT_EQ(*preprocessing_from_json(to_json(preprocessing)), preprocessing);
+    EXPECT_FALSE(preprocessing_from_json(Json::parse("{}")).ok());
+}
+
+} // namespace
+} // namespace muster::wire

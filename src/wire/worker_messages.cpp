@@ -1,0 +1,55 @@
+#include "wire/worker_messages.h"
+
+#include "wire/envelope.h"
+#include "wire/structs.h"
+
+namespace muster {
+
+static void to_json(nlohmann::json& json, const Secret& secret) {
+    json = secret.reveal();
+}
+static void from_json(const nlohmann::json& json, Secret& secret) {
+    secret = Secret{json.get<std::string>()};
+}
+static void to_json(nlohmann::json& json, const WorkerPrepare& order) {
+    json = {
+        {"job", order.job}, {"recipe", order.recipe}, {"matrix", order.matrix.string()}, {"threads", order.threads}};
+}
+static void from_json(const nlohmann::json& json, WorkerPrepare& order) {
+    order = {json.at("job"), json.at("recipe"), json.at("matrix").get<std::string>(), json.at("threads")};
+}
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerCalibrate, order, key, rank)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerCommit, order, key, rank)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStart, generation)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerLease, lease_seconds)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStop, reason)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerJoined, generation)
+
+namespace wire {
+namespace {
+
+// In the order of the variants' alternatives.
+constexpr std::array<std::string_view, 6> to_worker_names{"prepare", "calibrate", "commit", "start", "lease", "stop"};
+constexpr std::array<std::string_view, 6> from_worker_names{
+    "prepared", "calibrated", "joined", "progress", "done", "failed"};
+
+} // namespace
+
+nlohmann::json to_json(const ToWorker& message) {
+    return envelope(message, to_worker_names);
+}
+
+Result<ToWorker> to_worker_from_json(const nlohmann::json& json) {
+    return open_envelope<ToWorker>(json, to_worker_names);
+}
+
+nlohmann::json to_json(const FromWorker& message) {
+    return envelope(message, from_worker_names);
+}
+
+Result<FromWorker> from_worker_from_json(const nlohmann::json& json) {
+    return open_envelope<FromWorker>(json, from_worker_names);
+}
+
+} // namespace wire
+} // namespace muster
