@@ -1,0 +1,269 @@
+#include "planner/planner.h"
+
+#include "planner/split.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+namespace muster::planner {
+namespace {
+
+/// Up to here every subset is tried; above it the fastest k for every k (exact for equal latency, no caps).
+constexpr std::size_t exhaustive_max = 10;
+constexpr double backward_part = 2.0 / 3.0;
+
+using Subset = std::vector<std::size_t>;
+
+std::string last_components(const std::string& dn) {
+    // "SubNetwork=1,ManagedElement=gnb-1,MLTrainingFunction=1" reads as gnb-1 in a table.
+    const auto element = dn.find("ManagedElement=");
+    if (element == std::string::npos) {
+        return dn;
+    }
+    const auto start = element + std::string{"ManagedElement="}.size();
+    return dn.substr(start, dn.find(',', start) - start);
+}
+
+std::int64_t batch_cap(const Candidate& candidate, std::int64_t batch) {
+    if (candidate.memory_bytes <= 0 || candidate.calibration.memory_at(batch) <= candidate.memory_bytes) {
+        return batch;
+    }
+    std::int64_t low = 0;
+    std::int64_t high = batch;
+    while (low < high) {
+        const std::int64_t middle = low + (high - low + 1) / 2;
+        if (candidate.calibration.memory_at(middle) <= candidate.memory_bytes) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+/// Seconds of one ring all-reduce of the gradients among `members`.
+double all_reduce_seconds(const Question& question, const Subset& members) {
+    const auto ranks = static_cast<double>(members.size());
+    if (ranks < 2) {
+        return 0.0;
+    }
+    double rate = std::numeric_limits<double>::infinity();
+    double latency = 0.0;
+    double bytes = 0.0;
+    for (const std::size_t index : members) {
+        const Calibration& measured = question.candidates[index].calibration;
+        if (measured.bytes_per_second > 0.0) {
+            rate = std::min(rate, measured.bytes_per_second);
+        }
+        latency = std::max(latency, measured.latency_seconds);
+        bytes = std::max(bytes, static_cast<double>(measured.parameter_bytes));
+    }
+    return 2.0 * (ranks - 1.0) * latency + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
+}
+
+PlanCandidate
+priced(const Question& question, const Subset& members, const std::vector<std::int64_t>& rows, std::string name) {
+    PlanCandidate candidate;
+    candidate.name = std::move(name);
+    candidate.strategy = members.size() == 1 ? Strategy::one_function : Strategy::data_parallel;
+    double compute = 0.0;
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        const Candidate& function = question.candidates[members[i]];
+        const auto line = function.calibration.fit();
+        const double seconds = line.fixed + line.per_row * static_cast<double>(rows[i]);
+        const std::int64_t memory = function.calibration.memory_at(rows[i]);
+        compute = std::max(compute, seconds);
+        candidate.fits = candidate.fits && (function.memory_bytes <= 0 || memory <= function.memory_bytes);
+        candidate.members.push_back({.dn = function.dn,
+                                     .batch_rows = rows[i],
+                                     .share = static_cast<double>(rows[i]) / static_cast<double>(question.batch),
+                                     .compute_seconds = seconds,
+                                     .peak_memory_bytes = memory});
+        const auto ranks = static_cast<double>(members.size());
+        candidate.wire_bytes_per_step = static_cast<std::int64_t>(
+            2.0 * (ranks - 1.0) / ranks * static_cast<double>(function.calibration.parameter_bytes));
+    }
+    const double communication = all_reduce_seconds(question, members);
+    const double exposed = std::max(0.0, communication - question.overlap * backward_part * compute);
+    candidate.step_seconds = compute + exposed;
+    candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) +
+                              question.setup_seconds_per_member * static_cast<double>(members.size());
+    if (question.expected_seconds > 0.0) {
+        candidate.late_seconds =
+            std::max(0.0, candidate.total_seconds + question.spent_seconds - question.expected_seconds);
+    }
+    return candidate;
+}
+
+std::optional<PlanCandidate> by_speed(const Question& question, const Subset& members) {
+    std::vector<Cost> costs;
+    for (const std::size_t index : members) {
+        const auto line = question.candidates[index].calibration.fit();
+        costs.push_back({line.fixed, line.per_row, batch_cap(question.candidates[index], question.batch)});
+    }
+    auto rows = split(costs, question.batch);
+    if (!rows) {
+        return std::nullopt;
+    }
+    return priced(question, members, *rows, members.size() == 1 ? "one function" : "data, by speed");
+}
+
+PlanCandidate equal_shares(const Question& question, const Subset& members) {
+    std::vector<std::int64_t> rows;
+    const auto count = static_cast<std::int64_t>(members.size());
+    for (std::int64_t i = 0; i < count; ++i) {
+        rows.push_back(question.batch * (i + 1) / count - question.batch * i / count);
+    }
+    return priced(question, members, rows, "data, equal shares");
+}
+
+/// Subsets of at least two members worth pricing.
+std::vector<Subset> subsets_of(const Question& question) {
+    const std::size_t count = question.candidates.size();
+    std::vector<Subset> subsets;
+    if (count <= exhaustive_max) {
+        for (std::size_t bits = 1; bits < (std::size_t{1} << count); ++bits) {
+            Subset subset;
+            for (std::size_t i = 0; i < count; ++i) {
+                if ((bits >> i & 1U) != 0) {
+                    subset.push_back(i);
+                }
+            }
+            if (subset.size() > 1) {
+                subsets.push_back(std::move(subset));
+            }
+        }
+        return subsets;
+    }
+    Subset order(count);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, [&](std::size_t index) {
+        const auto line = question.candidates[index].calibration.fit();
+        return line.fixed + line.per_row * static_cast<double>(question.batch);
+    });
+    for (std::size_t size = 2; size <= count; ++size) {
+        subsets.emplace_back(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(size));
+    }
+    return subsets;
+}
+
+Error nothing_fits(const Question& question) {
+    const Candidate* best = nullptr;
+    for (const Candidate& candidate : question.candidates) {
+        if (best == nullptr || candidate.memory_bytes > best->memory_bytes) {
+            best = &candidate;
+        }
+    }
+    if (best == nullptr) {
+        return {ErrorCode::unavailable, "no function takes part"};
+    }
+    return {ErrorCode::unavailable,
+            fmt::format("the model does not fit: one row needs {} MB, the best available function {} offers {} MB",
+                        best->calibration.memory_at(1) / 1'000'000,
+                        best->dn,
+                        best->memory_bytes / 1'000'000)};
+}
+
+/// "equal shares wait 39 ms a step for gnb-1 (measured 0.47x of the mean)"
+std::string cost_of_equality(const PlanCandidate& equal) {
+    const auto slowest = std::ranges::max_element(equal.members, {}, &PlanMember::compute_seconds);
+    double mean = 0.0;
+    double mean_speed = 0.0;
+    for (const PlanMember& member : equal.members) {
+        mean += member.compute_seconds / static_cast<double>(equal.members.size());
+        mean_speed += 1.0 / member.compute_seconds / static_cast<double>(equal.members.size());
+    }
+    return fmt::format("equal shares would wait {:.0f} ms a step for {} (measured {:.2f}x of the mean speed)",
+                       (slowest->compute_seconds - mean) * 1e3,
+                       last_components(slowest->dn),
+                       1.0 / slowest->compute_seconds / mean_speed);
+}
+
+} // namespace
+
+Result<Plan> decide(const Question& question) {
+    std::optional<PlanCandidate> best_one;
+    std::optional<PlanCandidate> best_many;
+    Plan plan{.batch = question.batch, .steps = question.steps};
+    std::vector<PlanCandidate> ones;
+    for (std::size_t i = 0; i < question.candidates.size(); ++i) {
+        auto one = by_speed(question, {i});
+        if (one && (!best_one || one->step_seconds < best_one->step_seconds)) {
+            best_one = one;
+        }
+    }
+    for (const Subset& subset : subsets_of(question)) {
+        auto many = by_speed(question, subset);
+        // A member without rows only costs communication; the subset without it is priced as well.
+        const bool idle =
+            many && std::ranges::any_of(many->members, [](const PlanMember& member) { return member.batch_rows == 0; });
+        if (many && !idle && (!best_many || many->total_seconds < best_many->total_seconds)) {
+            best_many = std::move(many);
+        }
+    }
+    if (!best_one && !best_many) {
+        return nothing_fits(question);
+    }
+    if (best_one) {
+        plan.candidates.push_back(*best_one);
+    }
+    std::optional<std::size_t> equal_index;
+    if (question.candidates.size() > 1) {
+        Subset all(question.candidates.size());
+        std::iota(all.begin(), all.end(), std::size_t{0});
+        equal_index = plan.candidates.size();
+        plan.candidates.push_back(equal_shares(question, all));
+        plan.candidates.back().reason = "rejected: " + cost_of_equality(plan.candidates.back());
+    }
+    if (!best_many) {
+        plan.chosen = 0;
+        plan.why = question.candidates.size() == 1 ? "one function is available and the job fits it"
+                                                   : "no several functions fit the job";
+        plan.candidates.front().reason = "chosen: " + plan.why;
+        return plan;
+    }
+    plan.candidates.push_back(*best_many);
+    PlanCandidate& many = plan.candidates.back();
+    const std::size_t many_index = plan.candidates.size() - 1;
+    if (!best_one) {
+        plan.chosen = many_index;
+        plan.why = "the job fits no single function's memory";
+        many.reason = "chosen: " + plan.why;
+        return plan;
+    }
+    const double gain = best_one->total_seconds / many.total_seconds;
+    const double needed = 1.0 + 2.0 * question.model_error;
+    const bool one_late = best_one->late_seconds > 0.0 && many.total_seconds < best_one->total_seconds;
+    if (one_late || gain > needed) {
+        plan.chosen = many_index;
+        plan.why = fmt::format("{} functions are predicted {:.2f}x as fast as {} alone",
+                               many.members.size(),
+                               gain,
+                               last_components(best_one->members[0].dn));
+        if (one_late) {
+            plan.why += fmt::format(", which would be {:.0f} s late", best_one->late_seconds);
+        }
+        if (equal_index) {
+            plan.why += "; " + cost_of_equality(plan.candidates[*equal_index]);
+        }
+        many.reason = "chosen: " + plan.why;
+        plan.candidates[0].reason = fmt::format("rejected: {:.2f}x slower", gain);
+    } else {
+        plan.chosen = 0;
+        plan.why = fmt::format("distribution is not needed: {} functions are predicted only {:.2f}x as fast, less than "
+                               "{:.2f}x which would outweigh the prediction's error",
+                               many.members.size(),
+                               gain,
+                               needed);
+        plan.candidates[0].reason = "chosen: " + plan.why;
+        many.reason = fmt::format("rejected: a gain of {:.2f}x is too small", gain);
+    }
+    return plan;
+}
+
+} // namespace muster::planner

@@ -1,0 +1,38 @@
+/// The decision: one function or several, which, with what shares. A pure function of measured numbers.
+/// Source: reference algorithms 1.2 (cost model), 1.4 (subset selection), 1.8 (is distribution needed).
+#pragma once
+
+#include "base/result.h"
+#include "model/calibration.h"
+#include "model/plan.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muster::planner {
+
+/// A function that has accepted, with what was measured on it.
+struct Candidate {
+    std::string dn;
+    Calibration calibration;     ///< fit(), memory_at(), links
+    std::int64_t memory_bytes{}; ///< offered; 0: no limit known
+};
+
+/// What is to be decided.
+struct Question {
+    std::vector<Candidate> candidates;
+    std::int64_t batch{};                  ///< global batch, rows
+    std::int64_t steps{};                  ///< all epochs
+    double expected_seconds{};             ///< from process start; 0: none was asked
+    double spent_seconds{};                ///< since process start
+    double model_error{0.1};               ///< of the cost model; distribution must gain more than twice this
+    double overlap{0.9};                   ///< part of the backward pass that communication may hide behind
+    double setup_seconds_per_member{0.05}; ///< connecting a group
+};
+
+/// Returns the plan with every candidate way, the chosen one, and why.
+/// Errors: unavailable, when no way fits into memory; names the best available function and the missing amount.
+[[nodiscard]] Result<Plan> decide(const Question& question);
+
+} // namespace muster::planner
