@@ -42,12 +42,18 @@ private:
     std::shared_ptr<ssl_ctx_st> context_;
 };
 
-/// Reads the identity of a peer after the handshake. Errors: unauthenticated, when it has no certificate.
+/// Reads the identity of a peer after the handshake: the only muster:// SAN of its certificate, or else its first URI,
+/// or else its first SAN. Errors: unauthenticated, when it has no verified certificate, no SAN or two muster:// ones.
 [[nodiscard]] Result<Identity> peer_identity(ssl_st* connection);
 /// Says whether the peer's certificate has this host as DNS or IP SAN.
 [[nodiscard]] bool peer_has_host(ssl_st* connection, const std::string& host);
 /// Explains why a handshake failed, with cause and remedy in plain words: no certificate, wrong CA,
 /// expired, not yet valid (clock), plain text, wrong version, closed. Clears OpenSSL's error queue.
+/// `ssl_error` is SSL_get_error's answer. A client learns only from its first read that the server refused its
+/// certificate (TLS 1.3), so this serves for failed reads as well.
 [[nodiscard]] std::string handshake_failure(ssl_st* connection, int ssl_error);
+/// The same for a library that has taken the error from OpenSSL's queue already (Asio: error_code::value() of the SSL
+/// category). 0 means that the connection ended without an error of TLS.
+[[nodiscard]] std::string handshake_failure_of(ssl_st* connection, unsigned long openssl_error);
 
 } // namespace muster::tls

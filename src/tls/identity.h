@@ -29,7 +29,8 @@ struct Identity {
 [[nodiscard]] std::string function_uri(std::string_view dn);
 [[nodiscard]] std::string consumer_uri(std::string_view name);
 [[nodiscard]] std::string job_uri(std::string_view job, std::string_view dn);
-/// Parses a SAN; what is not of ours becomes Role::other with uri = san.
+/// Parses a SAN. For one of ours `uri` is the canonical spelling (upper-case escapes, only where needed), so that equal
+/// identities have equal uris; what is not of ours becomes Role::other with uri = san.
 [[nodiscard]] Identity parse_identity(std::string_view san);
 
 } // namespace muster::tls

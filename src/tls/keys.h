@@ -29,7 +29,7 @@ struct KeyPair {
 
 /// What an authority writes into a certificate; nothing is taken from the request but its public key.
 struct CertificateSpec {
-    std::string uri{};                ///< SAN URI
+    std::string uri{};                ///< SAN URI; may be empty when there are hosts
     std::vector<std::string> hosts{}; ///< further SANs: DNS names or IP addresses (producer)
     std::chrono::seconds lifetime{};
     std::chrono::seconds backdate{300}; ///< validity starts this much in the past, for clocks that differ
@@ -43,11 +43,12 @@ public:
     /// Errors: invalid_argument, when the PEM texts are not a CA certificate and its key.
     [[nodiscard]] static Result<Authority> open(KeyPair root);
 
-    /// Signs the public key of a PKCS#10 request (its self-signature is checked). EKU server and client.
+    /// Signs the public key of a PKCS#10 request (its self-signature is checked). EKU server and client. Returns the
+    /// leaf followed by the root, fit for KeyPair::certificate; it ends no later than the root.
     /// Errors: invalid_argument, when the request is not one.
     [[nodiscard]] Result<std::string>
     sign(std::string_view request_pem, const CertificateSpec& spec, WallTime now) const;
-    /// Makes a key and its certificate in one step. Errors: invalid_argument.
+    /// Makes a key and its certificate (leaf, then root) in one step. Errors: invalid_argument.
     [[nodiscard]] Result<KeyPair> issue(const CertificateSpec& spec, WallTime now) const;
     /// The root's certificate, PEM.
     [[nodiscard]] const std::string& certificate() const { return root_.certificate; }
