@@ -4,6 +4,7 @@
 
 #include "base/result.h"
 
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -11,9 +12,14 @@
 namespace muster::nrm {
 
 /// The JSON type of an attribute or of a member of a structured one.
-enum class AttributeType { string, integer, real, boolean, dn, enumeration, structure, any };
+/// `date_time` is RFC 3339 text, `dn` a distinguished name; `any` is not looked into.
+enum class AttributeType { string, integer, real, boolean, dn, date_time, enumeration, structure, any };
 
-/// One attribute (or member of a structure). S|R|W|I|N of the standard's tables.
+/// Returns the type as a consumer knows it, e.g. "integer".
+[[nodiscard]] std::string_view name_of(AttributeType type);
+
+/// One attribute (or member of a structure). S|R|W|I|N of the standard's tables. The members of a structure follow it
+/// in being writable, invariant and notifyable.
 struct Attribute {
     std::string_view name;
     AttributeType type{AttributeType::string};
@@ -28,13 +34,15 @@ struct Attribute {
     std::span<const std::string_view> values{}; ///< enumeration
     std::span<const Attribute> members{};       ///< structure
     std::string_view default_json{};            ///< JSON text put in on creation when absent; empty: none
+    std::size_t items_min{0};                   ///< fewest items of a list that is there
+    std::size_t items_max{0};                   ///< most items of a list; 0: the limit for all lists
 };
 
 /// One class.
 struct ClassRow {
     std::string_view name;
     std::span<const Attribute> attributes;
-    std::span<const std::string_view> parents; ///< classes that may contain it
+    std::span<const std::string_view> parents; ///< classes that may contain it; "" is the root, "*" is any class
     bool consumer_creates{false};              ///< PUT and POST allowed
     bool consumer_deletes{false};
     bool extra_attributes{false}; ///< attributes beyond the table are accepted (none so far)
@@ -42,6 +50,8 @@ struct ClassRow {
 
 /// Every class the producer knows.
 [[nodiscard]] std::span<const ClassRow> classes();
+/// Says whether an object of `row` may stand below one of `parent` ("" for the root).
+[[nodiscard]] bool contains(std::string_view parent, const ClassRow& row);
 /// Finds a class by its exact name. Errors: invalid_argument with the nearest name.
 [[nodiscard]] Result<const ClassRow*> class_of(std::string_view name);
 
