@@ -10,8 +10,10 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 namespace muster {
 
@@ -52,5 +54,71 @@ struct WorkerJoined {
 };
 /// The model archive lies in the job's output file (model.pt beside the worker's socket) with this digest.
 using FromWorker = std::variant<Prepared, Calibrated, WorkerJoined, Progress, Done, Failed>;
+
+/// What a worker tells. Called from the worker's own thread at the agent; implementations only queue.
+class WorkerEvents {
+public:
+    virtual ~WorkerEvents() = default;
+    virtual void on_worker_message(const std::string& job, FromWorker message) = 0;
+    /// The process has ended. `reason` is for people: "exit status 1", "killed by signal 9", with its last words.
+    virtual void on_worker_exit(const std::string& job, const std::string& reason) = 0;
+};
+
+/// What a worker may use.
+struct WorkerLimits {
+    double cpu_cores{1.0};
+    std::int64_t memory_bytes{}; ///< 0: no limit
+    std::int64_t lease_seconds{30};
+};
+
+/// A running worker. Its destructor ends the process and waits for it.
+class WorkerProcess {
+public:
+    virtual ~WorkerProcess() = default;
+    /// Errors: unavailable, when the process is gone or does not read.
+    virtual Result<void> send(const ToWorker& message) = 0;
+    /// The file the worker leaves its model archive in.
+    [[nodiscard]] virtual std::filesystem::path model_file() const = 0;
+};
+
+/// A place for peers to connect to, reserved for one job before it has a worker.
+class PeerListener {
+public:
+    virtual ~PeerListener() = default;
+    /// "host:port" under which other functions reach it.
+    [[nodiscard]] virtual std::vector<std::string> addresses() const = 0;
+};
+
+/// Starts workers. Safe from any thread.
+class WorkerLauncher {
+public:
+    virtual ~WorkerLauncher() = default;
+    /// Errors: unavailable, when no socket can be opened.
+    virtual Result<std::unique_ptr<PeerListener>> listen(const std::string& job) = 0;
+    /// Errors: unavailable, with what is missing. `events` outlives the worker; `listener` is borrowed until it ended.
+    virtual Result<std::unique_ptr<WorkerProcess>> start(const std::string& job,
+                                                         const std::filesystem::path& matrix,
+                                                         const WorkerLimits& limits,
+                                                         PeerListener& listener,
+                                                         WorkerEvents& events) = 0;
+};
+
+/// Turns a source into an encoded matrix (the program muster-data). Safe from any thread.
+class DataProgram {
+public:
+    virtual ~DataProgram() = default;
+    struct Encoded {
+        std::filesystem::path folder;
+        MatrixInfo info;
+    };
+    using Callback = std::function<void(Result<Encoded>)>;
+    /// Encodes in the background and calls back from another thread, at the latest at `deadline`.
+    /// Errors (to the callback): invalid_argument with the place in the data; unavailable; deadline_exceeded.
+    virtual void encode(const std::string& recipe,
+                        const std::filesystem::path& train,
+                        const std::optional<std::filesystem::path>& test,
+                        Deadline deadline,
+                        Callback done) = 0;
+};
 
 } // namespace muster

@@ -1,0 +1,45 @@
+/// The data that a function holds: names for the outside, places for itself.
+#pragma once
+
+#include "base/result.h"
+#include "model/capacity.h"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace muster::function {
+
+/// A row of the configuration.
+struct CatalogueEntry {
+    std::string name;
+    std::filesystem::path file;
+    bool may_leave{false};
+};
+
+/// The entries with size and digest of their content. One thread.
+class Catalogue {
+public:
+    explicit Catalogue(std::vector<CatalogueEntry> entries) : entries_{std::move(entries)} {}
+
+    /// Reads sizes and digests again where a file has changed (size or modification time). Files that cannot be read
+    /// are left out; their names are in `missing`.
+    void refresh();
+    [[nodiscard]] const std::vector<DataSource>& sources() const { return sources_; }
+    [[nodiscard]] const std::vector<std::string>& missing() const { return missing_; }
+    /// Errors: not_found with the nearest name.
+    [[nodiscard]] Result<std::filesystem::path> file_of(const std::string& name) const;
+
+private:
+    struct Seen {
+        std::uintmax_t size{};
+        std::filesystem::file_time_type time{};
+        std::string digest{};
+    };
+    std::vector<CatalogueEntry> entries_;
+    std::vector<Seen> seen_;
+    std::vector<DataSource> sources_;
+    std::vector<std::string> missing_;
+};
+
+} // namespace muster::function

@@ -1,0 +1,70 @@
+#include "base/id.h"
+#include "function/child_process.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+namespace muster::function {
+namespace {
+
+constexpr auto soon = std::chrono::seconds{10};
+
+TEST(ChildProcess, reports_how_it_ended) {
+    auto fine = ChildProcess::start({.program = "/bin/true"});
+    ASSERT_TRUE(fine.ok());
+    EXPECT_EQ(*fine->wait(Deadline::after(soon)), "");
+    auto failed = ChildProcess::start({.program = "/bin/sh", .arguments = {"-c", "exit 3"}});
+    EXPECT_EQ(*failed->wait(Deadline::after(soon)), "exit status 3");
+    auto killed = ChildProcess::start({.program = "/bin/sh", .arguments = {"-c", "kill -9 $$"}});
+    EXPECT_EQ(killed->wait(Deadline::after(soon))->substr(0, 8), "signal 9");
+}
+
+TEST(ChildProcess, says_why_it_cannot_start) {
+    const auto none = ChildProcess::start({.program = "/nonexistent/muster-worker"});
+    ASSERT_FALSE(none.ok());
+    EXPECT_NE(none.error().message.find("No such file"), std::string::npos);
+}
+
+TEST(ChildProcess, keeps_only_the_descriptors_it_is_given) {
+    const int secret = ::open("/dev/null", O_RDONLY); // inheritable on purpose
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    UniqueFd read_end{ends[0]};
+    UniqueFd write_end{ends[1]};
+    auto child = ChildProcess::start(
+        {.program = "/bin/sh", .arguments = {"-c", "ls /proc/self/fd | wc -l"}, .output = write_end.get()});
+    write_end.reset();
+    char text[16]{};
+    ASSERT_GT(::read(read_end.get(), text, sizeof text - 1), 0);
+    EXPECT_EQ(std::atoi(text), 4) << "stdin, stdout, stderr and the one ls opens";
+    ::close(secret);
+}
+
+TEST(ChildProcess, ends_the_whole_group) {
+    auto child = ChildProcess::start(
+        {.program = "/bin/sh", .arguments = {"-c", "trap '' TERM; /bin/sleep 1000 & wait; /bin/sleep 1000"}});
+    ASSERT_TRUE(child.ok());
+    const pid_t group = child->pid();
+    child->end(std::chrono::milliseconds{50});
+    const Deadline deadline = Deadline::after(soon);
+    while (::kill(-group, 0) == 0 && !deadline.passed()) { // orphans are reaped by init, not by us
+        ::usleep(1000);
+    }
+    EXPECT_NE(::kill(-group, 0), 0);
+}
+
+TEST(Cgroup, limits_the_cpu_where_it_may) {
+    const std::string name = "muster-test-" + random_hex(6);
+    auto group = Cgroup::create(name, {.cpu_cores = 0.25, .memory_bytes = 64 << 20});
+    if (!group) {
+        GTEST_SKIP() << "no control group may be made here: " << group.error().message;
+    }
+    auto child = ChildProcess::start(
+        {.program = "/bin/sh", .arguments = {"-c", "grep -q " + name + " /proc/self/cgroup"}, .cgroup = &*group});
+    ASSERT_TRUE(child.ok());
+    EXPECT_EQ(*child->wait(Deadline::after(soon)), "") << "the child is not in its control group";
+}
+
+} // namespace
+} // namespace muster::function

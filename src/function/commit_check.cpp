@@ -1,0 +1,105 @@
+#include "function/commit_check.h"
+
+#include "base/digest.h"
+#include "tls/identity.h"
+#include "tls/keys.h"
+#include "wire/agreement.h"
+#include "wire/recipe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace muster::function {
+namespace {
+
+Error mismatch(std::string words) {
+    return {ErrorCode::invalid_argument, std::move(words)};
+}
+
+Result<void> check_members(const Agreement& agreement, const Roster& roster) {
+    if (agreement.members.size() != roster.members.size()) {
+        return mismatch("the roster has another number of members than the agreement");
+    }
+    for (std::size_t i = 0; i < roster.members.size(); ++i) {
+        const AgreedMember& agreed = agreement.members[i];
+        const RosterMember& member = roster.members[i];
+        if (agreed.dn != member.dn || agreed.identity != member.identity || agreed.batch_rows != member.batch_rows) {
+            return mismatch(fmt::format("member {} of the roster is not the one agreed on", i));
+        }
+        if (member.identity != tls::job_uri(agreement.job, member.dn)) {
+            return mismatch(fmt::format("the identity of member {} does not name job and function", i));
+        }
+    }
+    return {};
+}
+
+Result<void> check_data(const Agreement& agreement, const OwnView& own) {
+    if (agreement.matrix_digest != own.matrix_digest) {
+        return mismatch("the encoded data of this function differs from the plan's");
+    }
+    for (const AgreedSource& agreed : agreement.sources) {
+        const auto source = std::ranges::find(own.sources, agreed.name, &DataSource::name);
+        if (source == own.sources.end() || source->digest != agreed.digest) {
+            return mismatch(fmt::format("the data source \"{}\" differs from the plan's", agreed.name));
+        }
+    }
+    return {};
+}
+
+Result<void> check_terms(const Agreement& agreement, const Commit& commit, const OwnView& own) {
+    if (agreement.job != commit.job || commit.roster.job != commit.job || agreement.job != own.proposal.job) {
+        return mismatch("the plan is for another job");
+    }
+    if (agreement.generation != commit.roster.generation || agreement.generation < 1) {
+        return mismatch("the plan is for another generation");
+    }
+    if (agreement.consumer != own.proposal.consumer || agreement.recipe != own.proposal.recipe) {
+        return mismatch("consumer or recipe differ from what was proposed");
+    }
+    if (!own.recipe.empty() && !agreement.recipe.ends_with("@" + sha256_hex(own.recipe))) {
+        return mismatch("the recipe that was prepared is not the plan's");
+    }
+    return {};
+}
+
+} // namespace
+
+Result<int> check_commit(const Commit& commit, const OwnView& own, const Policy& policy) {
+    if (sha256_hex(commit.agreement) != commit.roster.plan_digest) {
+        return mismatch("the plan digest is not that of the agreement");
+    }
+    auto agreement = wire::agreement_from_text(commit.agreement);
+    if (!agreement) {
+        return std::move(agreement).error();
+    }
+    for (auto checked : {check_terms(*agreement, commit, own),
+                         check_members(*agreement, commit.roster),
+                         check_data(*agreement, own)}) {
+        if (!checked) {
+            return std::move(checked).error();
+        }
+    }
+    std::vector<std::string> peers;
+    for (const AgreedMember& member : agreement->members) {
+        peers.push_back(member.dn);
+    }
+    if (const auto peer = forbidden_peer(policy, own.dn, peers)) {
+        return Error{ErrorCode::permission_denied, fmt::format("does not work together with {}", *peer)};
+    }
+    const auto self = std::ranges::find(commit.roster.members, own.dn, &RosterMember::dn);
+    if (self == commit.roster.members.end()) {
+        return mismatch("this function is not in the roster");
+    }
+    const auto certificate = tls::inspect(commit.certificate);
+    if (!certificate || certificate->identity.uri != self->identity) {
+        return mismatch("the job certificate does not carry this function's identity");
+    }
+    const auto proof = tls::sign_message(own.job_key, commit.roster.plan_digest);
+    if (!proof || !tls::verify_message(commit.certificate, commit.roster.plan_digest, *proof)) {
+        return mismatch("the job certificate does not belong to this function's job key");
+    }
+    return static_cast<int>(self - commit.roster.members.begin());
+}
+
+} // namespace muster::function

@@ -1,0 +1,109 @@
+#include "base/digest.h"
+#include "function/commit_check.h"
+#include "tls/identity.h"
+#include "tls/keys.h"
+#include "wire/agreement.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+namespace muster::function {
+namespace {
+
+const std::string own_dn = "SubNetwork=1,ManagedElement=gnb-1,MLTrainingFunction=1";
+const std::string peer_dn = "SubNetwork=1,ManagedElement=gnb-2,MLTrainingFunction=1";
+
+struct Scene {
+    Agreement agreement;
+    Commit commit;
+    OwnView own;
+    Policy policy;
+};
+
+Scene scene() {
+    const WallTime now = std::chrono::system_clock::now();
+    const auto authority = tls::Authority::open(tls::Authority::make_root("job CA", std::chrono::hours{1}, now));
+    const Secret key = tls::make_key();
+    const std::string identity = tls::job_uri("j1", own_dn);
+    const auto request = tls::make_request(key, identity);
+    Scene made;
+    made.own = {.dn = own_dn,
+                .proposal = {.job = "j1", .consumer = "analytics", .recipe = "ue-delay@" + sha256_hex("{}")},
+                .recipe = "{}",
+                .matrix_digest = "m",
+                .sources = {{.name = "ue-delay/train", .digest = "d"}},
+                .job_key = key};
+    made.agreement = {.job = "j1",
+                      .generation = 1,
+                      .consumer = "analytics",
+                      .recipe = made.own.proposal.recipe,
+                      .matrix_digest = "m",
+                      .sources = {{"ue-delay/train", "d"}},
+                      .batch = 1024,
+                      .steps = 10,
+                      .members = {{peer_dn, tls::job_uri("j1", peer_dn), 600}, {own_dn, identity, 424}}};
+    made.commit.job = "j1";
+    made.commit.certificate = *authority->sign(*request, {.uri = identity, .lifetime = std::chrono::hours{1}}, now);
+    made.commit.authority = authority->certificate();
+    return made;
+}
+
+/// Fills roster and digest from the agreement, as a producer does.
+void seal(Scene& made) {
+    made.commit.agreement = wire::canonical_text(made.agreement);
+    made.commit.roster = {.job = made.agreement.job,
+                          .generation = made.agreement.generation,
+                          .plan_digest = wire::digest_of(made.agreement)};
+    for (const AgreedMember& member : made.agreement.members) {
+        made.commit.roster.members.push_back(
+            {.dn = member.dn, .identity = member.identity, .addresses = {}, .batch_rows = member.batch_rows});
+    }
+}
+
+TEST(CommitCheck, gives_the_rank_when_everything_is_as_agreed) {
+    Scene made = scene();
+    seal(made);
+    const auto rank = check_commit(made.commit, made.own, made.policy);
+    ASSERT_TRUE(rank.ok()) << rank.error().text();
+    EXPECT_EQ(*rank, 1);
+}
+
+struct Row {
+    const char* words;
+    std::function<void(Scene&)> before_seal;
+    std::function<void(Scene&)> after_seal;
+};
+
+TEST(CommitCheck, refuses_what_differs) {
+    const Row rows[] = {
+        {"not that of the agreement", {}, [](Scene& s) { s.commit.roster.plan_digest = std::string(64, '0'); }},
+        {"another job", [](Scene& s) { s.agreement.job = "j2"; }, {}},
+        {"another generation", [](Scene& s) { s.agreement.generation = 0; }, {}},
+        {"consumer or recipe", [](Scene& s) { s.agreement.consumer = "mallory"; }, {}},
+        {"recipe that was prepared", [](Scene& s) { s.own.recipe = "{\"x\":1}"; }, {}},
+        {"encoded data", [](Scene& s) { s.agreement.matrix_digest = "other"; }, {}},
+        {"data source", [](Scene& s) { s.agreement.sources[0].digest = "other"; }, {}},
+        {"member 0", {}, [](Scene& s) { s.commit.roster.members[0].batch_rows = 1; }},
+        {"identity of member 0", [](Scene& s) { s.agreement.members[0].identity = "muster://consumer/mallory"; }, {}},
+        {"does not work together", [](Scene& s) { s.policy.peers = {"*nwdaf*"}; }, {}},
+        {"not in the roster", [](Scene& s) { s.own.dn = "SubNetwork=1,ManagedElement=x,MLTrainingFunction=1"; }, {}},
+        {"job key", [](Scene& s) { s.own.job_key = tls::make_key(); }, {}},
+    };
+    for (const Row& row : rows) {
+        Scene made = scene();
+        if (row.before_seal) {
+            row.before_seal(made);
+        }
+        seal(made);
+        if (row.after_seal) {
+            row.after_seal(made);
+        }
+        const auto rank = check_commit(made.commit, made.own, made.policy);
+        ASSERT_FALSE(rank.ok()) << row.words;
+        EXPECT_NE(rank.error().text().find(row.words), std::string::npos) << rank.error().text();
+    }
+}
+
+} // namespace
+} // namespace muster::function

@@ -1,0 +1,57 @@
+/// The site's own policy: whom it works for, when, on what, and how much it gives.
+#pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "model/capacity.h"
+#include "model/messages.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace muster::function {
+
+/// Hours of the day (UTC) in which work is accepted; from > to wraps over midnight; from == to is the whole day.
+struct Hours {
+    int from{0};
+    int to{0};
+};
+
+/// Local policy. Empty lists allow everybody; a list allows what its patterns match (`*` matches any text).
+struct Policy {
+    Hours hours{};
+    double cpu_share_max{1.0};             ///< of the function's cores
+    double memory_share_max{1.0};          ///< of the function's memory
+    std::vector<std::string> consumers{};  ///< patterns of trainingRequestSource
+    std::vector<std::string> inferences{}; ///< patterns of aIMLInferenceName
+    std::vector<std::string> peers{};      ///< patterns of peer DNs
+    std::int64_t lease_seconds_max{300};
+};
+
+/// What a proposal gets.
+struct Limits {
+    double cpu_cores{};
+    std::int64_t memory_bytes{};
+    bool smaller_than_asked{};
+};
+
+/// Says whether `text` matches `pattern`, where `*` stands for any text.
+[[nodiscard]] bool matches(const std::string& pattern, const std::string& text);
+
+/// Judges a proposal: limits, or a refusal with its code, words and retry-after. Pure.
+/// `own` is this function's DN; `busy` names the job that has it, if any.
+[[nodiscard]] std::variant<Limits, Refuse> judge(const Policy& policy,
+                                                 const Propose& proposal,
+                                                 const Capacity& capacity,
+                                                 const std::vector<DataSource>& sources,
+                                                 const std::optional<std::string>& busy,
+                                                 WallTime now);
+
+/// Checks the peers of a roster against the policy; gives the first one that is not allowed.
+[[nodiscard]] std::optional<std::string>
+forbidden_peer(const Policy& policy, const std::string& own, const std::vector<std::string>& peers);
+
+} // namespace muster::function

@@ -1,0 +1,77 @@
+#include "function/policy.h"
+
+#include <gtest/gtest.h>
+
+namespace muster::function {
+namespace {
+
+constexpr auto noon = std::chrono::hours{24 * 20'000 + 12};
+
+Propose proposal() {
+    return {.job = "j1",
+            .consumer = "SubNetwork=1,ManagedElement=analytics",
+            .inference = "SLS_ANALYSIS_E2E_LATENCY_ANALYSIS",
+            .sources = {"ue-delay/train"},
+            .peers = {"SubNetwork=1,ManagedElement=gnb-2,MLTrainingFunction=1"}};
+}
+
+const Capacity capacity{.cpu_cores = 2.0, .memory_bytes = 1'000'000'000};
+const std::vector<DataSource> sources{{.name = "ue-delay/train", .bytes = 10, .digest = "d", .may_leave = false}};
+
+TEST(Policy, patterns_match_with_stars) {
+    EXPECT_TRUE(matches("SubNetwork=1,*", "SubNetwork=1,ManagedElement=a"));
+    EXPECT_TRUE(matches("*analytics", "SubNetwork=1,ManagedElement=analytics"));
+    EXPECT_TRUE(matches("a*b*c", "aXXbYYc"));
+    EXPECT_TRUE(matches("*", ""));
+    EXPECT_FALSE(matches("", "x"));
+    EXPECT_FALSE(matches("a*b", "acbd"));
+}
+
+TEST(Policy, an_empty_policy_accepts_everything_within_capacity) {
+    const auto judged = judge({}, proposal(), capacity, sources, std::nullopt, WallTime{noon});
+    ASSERT_TRUE(std::holds_alternative<Limits>(judged));
+    EXPECT_DOUBLE_EQ(std::get<Limits>(judged).cpu_cores, 2.0);
+}
+
+TEST(Policy, shares_make_a_smaller_offer) {
+    Propose asked = proposal();
+    asked.memory_bytes = 800'000'000;
+    const auto judged =
+        judge({.cpu_share_max = 0.5, .memory_share_max = 0.5}, asked, capacity, sources, std::nullopt, WallTime{noon});
+    ASSERT_TRUE(std::holds_alternative<Limits>(judged));
+    EXPECT_DOUBLE_EQ(std::get<Limits>(judged).cpu_cores, 1.0);
+    EXPECT_TRUE(std::get<Limits>(judged).smaller_than_asked);
+}
+
+struct Row {
+    Policy policy;
+    const char* code;
+};
+
+TEST(Policy, refuses_with_a_code_for_each_rule) {
+    const Row rows[] = {
+        {{.hours = {22, 6}}, "policy_hours"},
+        {{.consumers = {"SubNetwork=2,*"}}, "policy_consumer"},
+        {{.inferences = {"NG_RAN_*"}}, "policy_inference"},
+        {{.peers = {"*nwdaf*"}}, "policy_peer"},
+    };
+    for (const Row& row : rows) {
+        const auto judged = judge(row.policy, proposal(), capacity, sources, std::nullopt, WallTime{noon});
+        ASSERT_TRUE(std::holds_alternative<Refuse>(judged)) << row.code;
+        EXPECT_EQ(std::get<Refuse>(judged).code, row.code);
+    }
+    EXPECT_EQ(std::get<Refuse>(judge({}, proposal(), capacity, {}, std::nullopt, WallTime{noon})).code, "no_data");
+    EXPECT_EQ(std::get<Refuse>(judge({}, proposal(), capacity, sources, "j0", WallTime{noon})).code, "busy");
+    Propose egress = proposal();
+    egress.receivers = {"SubNetwork=1,ManagedElement=gnb-2,MLTrainingFunction=1"};
+    EXPECT_EQ(std::get<Refuse>(judge({}, egress, capacity, sources, std::nullopt, WallTime{noon})).code,
+              "policy_egress");
+}
+
+TEST(Policy, closed_hours_say_when_to_come_back) {
+    const auto judged = judge({.hours = {22, 6}}, proposal(), capacity, sources, std::nullopt, WallTime{noon});
+    EXPECT_EQ(std::get<Refuse>(judged).retry_after_seconds, 10 * 3600);
+}
+
+} // namespace
+} // namespace muster::function
