@@ -17,4 +17,23 @@ namespace muster::wire {
 /// Errors: as above.
 [[nodiscard]] Result<FromWorker> from_worker_from_json(const nlohmann::json& json);
 
+/// The sandboxed worker may not connect() by itself: it asks the agent on the same socket with
+/// {"type": "dial", "body": {"id": 1, "address": "host:port"}}, and the agent answers with a frame
+/// {"type": "dialed", "body": {"id": 1, "error": ""}} that carries the connected socket (base/frame_socket.h).
+struct DialRequest {
+    std::int64_t id{};
+    std::string address;
+};
+struct DialAnswer {
+    std::int64_t id{};
+    std::string error; ///< empty: the frame carries the socket
+};
+[[nodiscard]] nlohmann::json to_json(const DialRequest& request);
+[[nodiscard]] nlohmann::json to_json(const DialAnswer& answer);
+/// Says whether a message is a dial request or answer, and reads it. Errors: invalid_argument.
+[[nodiscard]] bool is_dial(const nlohmann::json& json);
+[[nodiscard]] bool is_dialed(const nlohmann::json& json);
+[[nodiscard]] Result<DialRequest> dial_request_from_json(const nlohmann::json& json);
+[[nodiscard]] Result<DialAnswer> dial_answer_from_json(const nlohmann::json& json);
+
 } // namespace muster::wire
