@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -79,50 +80,60 @@ Result<void> FrameSocket::send(std::string_view text, Deadline deadline, int des
 }
 
 Result<std::optional<Frame>> FrameSocket::receive(Deadline deadline) {
+    constexpr std::size_t header_bytes = 4;
     for (;;) {
-        if (buffer_.size() >= 4) {
+        std::size_t wanted = header_bytes;
+        if (buffer_.size() >= header_bytes) {
             std::uint32_t length = 0;
-            for (std::size_t i = 0; i < 4; ++i) {
+            for (std::size_t i = 0; i < header_bytes; ++i) {
                 length |= static_cast<std::uint32_t>(static_cast<unsigned char>(buffer_[i])) << (8 * i);
             }
             if (length > frame_bytes_max) {
                 return Error{ErrorCode::invalid_argument,
                              fmt::format("a frame of {} bytes, at most {} are allowed", length, frame_bytes_max)};
             }
-            if (buffer_.size() >= 4 + static_cast<std::size_t>(length)) {
-                Frame frame{buffer_.substr(4, length), std::move(attached_)};
-                buffer_.erase(0, 4 + static_cast<std::size_t>(length));
+            wanted += length;
+            if (buffer_.size() == wanted) {
+                Frame frame{buffer_.substr(header_bytes), std::move(attached_)};
+                buffer_.clear();
                 return std::optional{std::move(frame)};
             }
         }
         if (!wait_for(socket_.get(), POLLIN, deadline)) {
             return std::optional<Frame>{};
         }
-        std::array<char, 16'384> block;
-        iovec part{.iov_base = block.data(), .iov_len = block.size()};
-        Control control{};
-        msghdr message{};
-        message.msg_iov = &part;
-        message.msg_iovlen = 1;
-        message.msg_control = control.space.data();
-        message.msg_controllen = control.space.size();
-        const ssize_t size = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-        if (size == 0 || (size < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)) {
-            return gone();
+        if (auto read = read_some(wanted - buffer_.size()); !read) {
+            return std::move(read).error();
         }
-        if (size < 0) {
-            continue;
-        }
-        // The kernel never joins data of two messages with descriptors into one read, so one slot is enough.
-        for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
-            if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
-                int descriptor = -1;
-                std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
-                attached_ = UniqueFd{descriptor};
-            }
-        }
-        buffer_.append(block.data(), static_cast<std::size_t>(size));
     }
+}
+
+Result<void> FrameSocket::read_some(std::size_t bytes_max) {
+    // Never beyond this frame: a read may join it with the next one, whose descriptor would then be taken for this one's.
+    std::array<char, 16'384> block;
+    iovec part{.iov_base = block.data(), .iov_len = std::min(block.size(), bytes_max)};
+    Control control{};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.space.data();
+    message.msg_controllen = control.space.size();
+    const ssize_t size = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        return {};
+    }
+    if (size <= 0) {
+        return gone();
+    }
+    for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+            int descriptor = -1;
+            std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+            attached_ = UniqueFd{descriptor};
+        }
+    }
+    buffer_.append(block.data(), static_cast<std::size_t>(size));
+    return {};
 }
 
 } // namespace muster

@@ -34,6 +34,8 @@ public:
     [[nodiscard]] int fd() const { return socket_.get(); }
 
 private:
+    [[nodiscard]] Result<void> read_some(std::size_t bytes_max);
+
     UniqueFd socket_;
     std::string buffer_;
     UniqueFd attached_;
