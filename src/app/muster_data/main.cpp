@@ -1,0 +1,96 @@
+/// muster-data: encodes a source for training, once, without network. See data/prepare.h.
+#include "base/file.h"
+#include "data/prepare.h"
+#include "sandbox.h"
+#include "wire/preprocessing.h"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <exception>
+#include <iostream>
+#include <new>
+
+namespace {
+
+/// Both kinds of failure print one line of JSON to stdout, so that whoever started the program need not read stderr.
+constexpr int exit_done = 0;
+constexpr int exit_broken = 1;      ///< the machine's fault: disk, memory, lock
+constexpr int exit_wrong_input = 4; ///< the same input will be wrong again
+
+struct Arguments {
+    std::string request;
+    std::string cache;
+    std::uint64_t memory_bytes{4ULL << 30U};
+    muster::data::Settings settings;
+};
+
+int fail(const muster::Error& error) {
+    const nlohmann::json line{{"error",
+                               {{"code", muster::name_of(error.code)},
+                                {"message", error.message},
+                                {"where", error.where},
+                                {"allowed", error.allowed},
+                                {"nearest", error.nearest}}}};
+    // A cell quoted in an error may be cut or no UTF-8.
+    std::cout << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+    const bool environment =
+        error.code == muster::ErrorCode::unavailable || error.code == muster::ErrorCode::deadline_exceeded;
+    return environment ? exit_broken : exit_wrong_input;
+}
+
+muster::Result<muster::data::Published> run(const Arguments& arguments) {
+    const auto text = muster::read_file(arguments.request);
+    if (!text) {
+        return text.error();
+    }
+    const auto json = nlohmann::json::parse(*text, nullptr, false);
+    if (json.is_discarded()) {
+        return muster::Error{muster::ErrorCode::invalid_argument, "the request is not JSON", arguments.request};
+    }
+    const auto request = muster::data::data_request_from_json(json);
+    if (!request) {
+        return request.error();
+    }
+    if (auto confined = muster::app::confine(arguments.memory_bytes); !confined) {
+        return std::move(confined).error();
+    }
+    return muster::data::prepare(*request, arguments.cache, arguments.settings);
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    Arguments arguments;
+    CLI::App program{"Encodes a CSV source for training. Example:\n"
+                     "  muster-data --request request.json --cache /var/lib/muster/matrices"};
+    program
+        .add_option(
+            "--request", arguments.request, "JSON file: {\"train\": path, \"test\": path or null, \"recipe\": {...}}")
+        ->required();
+    program.add_option("--cache", arguments.cache, "folder of encoded matrices")->required();
+    program.add_option("--memory-limit", arguments.memory_bytes, "bytes of memory this program may use")
+        ->capture_default_str();
+    program.add_option("--categories-max", arguments.settings.categories_max, "different values of a category column")
+        ->capture_default_str();
+    program.add_option("--source-bytes-max", arguments.settings.source_bytes_max, "bytes of a source, uncompressed")
+        ->capture_default_str();
+    program
+        .add_option("--matrix-bytes-max", arguments.settings.matrix_bytes_max, "bytes of encoded features of a source")
+        ->capture_default_str();
+    CLI11_PARSE(program, argc, argv);
+    try {
+        const auto published = run(arguments);
+        if (!published) {
+            return fail(published.error());
+        }
+        const nlohmann::json line{{"folder", published->folder.string()},
+                                  {"info", muster::wire::to_json(published->info)}};
+        std::cout << line.dump() << std::endl;
+        return exit_done;
+    } catch (const std::bad_alloc&) {
+        return fail({muster::ErrorCode::resource_exhausted, "memory ran out; raise --memory-limit", "--memory-limit"});
+    } catch (const std::exception& failure) {
+        return fail({muster::ErrorCode::unavailable, failure.what()});
+    }
+}

@@ -1,0 +1,115 @@
+#include "data/encode.h"
+
+#include "data/cell.h"
+#include "data/learn.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+namespace muster::data {
+
+namespace {
+
+std::optional<std::size_t> index_of(const std::vector<std::string>& sorted, std::string_view text) {
+    const auto found = std::ranges::lower_bound(sorted, text);
+    if (found == sorted.end() || *found != text) {
+        return std::nullopt;
+    }
+    return static_cast<std::size_t>(found - sorted.begin());
+}
+
+std::size_t width_of(const InputColumn& input) {
+    return (input.kind == ColumnKind::number ? 1 : input.categories.size()) + (input.missing_flag ? 1 : 0);
+}
+
+} // namespace
+
+Encoder::Encoder(const Preprocessing& preprocessing, std::string source)
+    : preprocessing_{preprocessing}, source_{std::move(source)}, width_{static_cast<std::size_t>(
+                                                                     preprocessing.encoded_columns())} {}
+
+Result<void> Encoder::encode(const TextBlock& block) {
+    rows_ = static_cast<std::size_t>(block.rows);
+    first_row_ = block.first_row;
+    features_.assign(rows_ * width_, 0.0F);
+    target_.assign(rows_, 0.0F);
+    std::size_t first = 0;
+    for (std::size_t column = 0; column < preprocessing_.inputs.size(); ++column) {
+        const auto& input = preprocessing_.inputs[column];
+        if (auto encoded = encode_input(input, block.columns[column], first); !encoded) {
+            return encoded;
+        }
+        first += width_of(input);
+    }
+    return encode_target(block.columns.back());
+}
+
+Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& text, std::size_t first) {
+    const std::size_t flag = first + width_of(input) - 1;
+    for (std::size_t row = 0; row < rows_; ++row) {
+        const auto cell_text = text.at(static_cast<std::int64_t>(row));
+        float* encoded = features_.data() + row * width_;
+        if (input.kind == ColumnKind::category) {
+            if (is_missing(cell_text)) {
+                encoded[flag] = input.missing_flag ? 1.0F : encoded[flag];
+            } else if (const auto index = index_of(input.categories, cell_text)) {
+                encoded[first + *index] = 1.0F;
+            }
+            continue;
+        }
+        const Cell cell = parse_cell(cell_text);
+        if (cell.kind == CellKind::text || cell.kind == CellKind::not_finite) {
+            return refusal(
+                input.name, row, fmt::format("{} is not a finite number, as in training", excerpt(cell_text)));
+        }
+        const bool missing = cell.kind == CellKind::missing;
+        const auto value = static_cast<float>(((missing ? input.fill : cell.value) - input.mean) / input.scale);
+        if (!std::isfinite(value)) {
+            return refusal(input.name, row, fmt::format("{} is too far from the training rows", excerpt(cell_text)));
+        }
+        encoded[first] = value;
+        if (input.missing_flag && missing) {
+            encoded[flag] = 1.0F;
+        }
+    }
+    return {};
+}
+
+Result<void> Encoder::encode_target(const TextColumn& text) {
+    const auto& column = preprocessing_.target;
+    for (std::size_t row = 0; row < rows_; ++row) {
+        const auto cell_text = text.at(static_cast<std::int64_t>(row));
+        if (column.kind == ColumnKind::category) {
+            const auto index = index_of(column.categories, cell_text);
+            if (!index) {
+                Error error = refusal(
+                    column.name, row, fmt::format("the class {} does not occur in training", excerpt(cell_text)));
+                error.allowed = column.categories;
+                error.nearest = nearest_of(std::string{cell_text}, column.categories);
+                return error;
+            }
+            target_[row] = static_cast<float>(*index);
+            continue;
+        }
+        const Cell cell = parse_cell(cell_text);
+        if (cell.kind != CellKind::number || !std::isfinite(static_cast<float>(cell.value))) {
+            return refusal(
+                column.name,
+                row,
+                fmt::format("{} is not a finite number; the target needs one in every row", excerpt(cell_text)));
+        }
+        target_[row] = static_cast<float>(cell.value);
+    }
+    return {};
+}
+
+Error Encoder::refusal(const std::string& column, std::size_t row, std::string message) const {
+    return {ErrorCode::invalid_argument,
+            std::move(message),
+            place_in(source_, first_row_ + static_cast<std::int64_t>(row), column)};
+}
+
+} // namespace muster::data

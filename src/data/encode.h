@@ -1,0 +1,42 @@
+/// Rows of text become rows of float32, as model/preprocessing.h says.
+#pragma once
+
+#include "base/result.h"
+#include "data/source.h"
+#include "model/preprocessing.h"
+
+#include <string>
+#include <vector>
+
+namespace muster::data {
+
+/// Encodes blocks with what was learned. One thread at a time; `preprocessing` outlives it.
+class Encoder {
+public:
+    /// `source` names the file in errors.
+    Encoder(const Preprocessing& preprocessing, std::string source);
+
+    /// Encodes the rows of a block with the columns inputs..., target.
+    ///   features()  float32 [block.rows, encoded_columns], row-major
+    ///   target()    float32 [block.rows], raw unit or class index
+    /// Both are valid until the next call. Errors: invalid_argument with row and column: text or an infinite value
+    /// among numbers, a value beyond float32, a target that is missing or of a class not seen in training.
+    [[nodiscard]] Result<void> encode(const TextBlock& block);
+    [[nodiscard]] const std::vector<float>& features() const { return features_; }
+    [[nodiscard]] const std::vector<float>& target() const { return target_; }
+
+private:
+    [[nodiscard]] Result<void> encode_input(const InputColumn& input, const TextColumn& text, std::size_t first);
+    [[nodiscard]] Result<void> encode_target(const TextColumn& text);
+    [[nodiscard]] Error refusal(const std::string& column, std::size_t row, std::string message) const;
+
+    const Preprocessing& preprocessing_;
+    std::string source_;
+    std::size_t width_;
+    std::size_t rows_{};
+    std::int64_t first_row_{};
+    std::vector<float> features_;
+    std::vector<float> target_;
+};
+
+} // namespace muster::data

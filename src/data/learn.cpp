@@ -1,0 +1,289 @@
+#include "data/learn.h"
+
+#include "data/cell.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace muster::data {
+
+namespace {
+
+/// Above this part of numbers, text is taken for a mistake and not for a category.
+constexpr double number_column_part = 0.5;
+
+Result<void>
+check_names(const std::vector<std::string>& names, const char* pointer, const std::vector<std::string>& header) {
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (std::ranges::find(header, names[i]) == header.end()) {
+            return not_allowed(fmt::format("{}/{}", pointer, i), names[i], header);
+        }
+    }
+    return {};
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+    return std::ranges::find(names, name) != names.end();
+}
+
+/// Middle of the sorted values; the mean of the two middle ones when their number is even.
+double median_of(std::vector<double>& values) {
+    const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+    std::ranges::nth_element(values, middle);
+    if (values.size() % 2 == 1) {
+        return *middle;
+    }
+    return (*std::max_element(values.begin(), middle) + *middle) / 2;
+}
+
+} // namespace
+
+std::vector<std::string> UsedColumns::all() const {
+    auto names = inputs;
+    names.push_back(target);
+    return names;
+}
+
+Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std::string>& header) {
+    if (!contains(header, recipe.target)) {
+        return not_allowed("/data/target", recipe.target, header);
+    }
+    for (const auto& [names, pointer] :
+         {std::pair{&recipe.exclude, "/data/exclude"}, std::pair{&recipe.categorical, "/data/categorical"}}) {
+        if (auto known = check_names(*names, pointer, header); !known) {
+            return std::move(known).error();
+        }
+    }
+    if (contains(recipe.exclude, recipe.target)) {
+        return Error{ErrorCode::invalid_argument, "the target '" + recipe.target + "' is excluded", "/data/exclude"};
+    }
+    UsedColumns used{.inputs = {}, .target = recipe.target};
+    for (const auto& name : header) {
+        if (name != recipe.target && !contains(recipe.exclude, name)) {
+            used.inputs.push_back(name);
+        }
+    }
+    if (used.inputs.empty()) {
+        return Error{ErrorCode::invalid_argument,
+                     "every column but the target is excluded: nothing to learn from",
+                     "/data/exclude"};
+    }
+    return used;
+}
+
+void ColumnFacts::take(std::string_view text, std::int64_t row) {
+    const Cell cell = parse_cell(text);
+    const auto note = [&](Seen& seen) {
+        if (seen.row == 0) {
+            seen = {row, std::string{text}};
+        }
+    };
+    switch (cell.kind) {
+    case CellKind::missing:
+        note(first_missing_);
+        return;
+    case CellKind::number: {
+        ++numbers_;
+        // Welford: exact enough for large values with a small spread, such as coordinates.
+        const double step = cell.value - mean_;
+        mean_ += step / static_cast<double>(numbers_);
+        squares_ += step * (cell.value - mean_);
+        break;
+    }
+    case CellKind::not_finite:
+        ++numbers_;
+        note(first_not_finite_);
+        break;
+    case CellKind::text:
+        ++texts_;
+        note(first_text_);
+        break;
+    }
+    if (categories_.size() <= categories_max_ && categories_.find(text) == categories_.end()) {
+        categories_.emplace(text);
+    }
+}
+
+double ColumnFacts::numeric_part() const {
+    return values() == 0 ? 0.0 : static_cast<double>(numbers_) / static_cast<double>(values());
+}
+
+double ColumnFacts::scale() const {
+    const double deviation = numbers_ == 0 ? 0.0 : std::sqrt(squares_ / static_cast<double>(numbers_));
+    return deviation > 0 ? deviation : 1.0;
+}
+
+std::vector<std::string> ColumnFacts::categories() const {
+    std::vector<std::string> sorted{categories_.begin(), categories_.end()};
+    std::ranges::sort(sorted);
+    return sorted;
+}
+
+Learner::Learner(UsedColumns columns, const Recipe& recipe, const Settings& settings, std::string source)
+    : columns_{std::move(columns)}, task_{task_of(recipe)}, settings_{settings}, source_{std::move(source)},
+      facts_(columns_.inputs.size() + 1, ColumnFacts{settings.categories_max}) {
+    for (const auto& name : columns_.inputs) {
+        forced_category_.push_back(contains(recipe.data.categorical, name));
+    }
+}
+
+void Learner::take(const TextBlock& block) {
+    for (std::size_t column = 0; column < facts_.size(); ++column) {
+        for (std::int64_t row = 0; row < block.rows; ++row) {
+            facts_[column].take(block.columns[column].at(row), block.first_row + row);
+        }
+    }
+    if (task_ == TaskKind::regression) {
+        for (std::int64_t row = 0; row < block.rows; ++row) {
+            target_values_.push_back(parse_cell(block.columns.back().at(row)).value);
+        }
+    }
+    rows_ += block.rows;
+}
+
+Result<Preprocessing> Learner::finish() {
+    if (rows_ == 0) {
+        return Error{ErrorCode::invalid_argument, "there is a header but not one row", source_};
+    }
+    auto target = task_ == TaskKind::regression ? number_target() : class_target();
+    if (!target) {
+        return std::move(target).error();
+    }
+    Preprocessing learned{.inputs = {}, .target = std::move(*target)};
+    for (std::size_t position = 0; position < columns_.inputs.size(); ++position) {
+        auto input = input_column(position);
+        if (!input) {
+            return std::move(input).error();
+        }
+        learned.inputs.push_back(std::move(*input));
+    }
+    return learned;
+}
+
+Result<InputColumn> Learner::input_column(std::size_t position) const {
+    const auto& facts = facts_[position];
+    InputColumn column{.name = columns_.inputs[position], .missing_flag = facts.first_missing().row > 0};
+    if (facts.values() == 0) {
+        return refusal(column.name, 0, "the column has no value in any row; list it under data.exclude of the recipe");
+    }
+    if (!forced_category_[position] && facts.numeric_part() > number_column_part) {
+        if (auto checked = check_numbers(facts, column.name); !checked) {
+            return std::move(checked).error();
+        }
+        column.mean = facts.mean();
+        column.fill = facts.mean();
+        column.scale = facts.scale();
+        return column;
+    }
+    column.kind = ColumnKind::category;
+    column.categories = facts.categories();
+    if (column.categories.size() > settings_.categories_max) {
+        return refusal(column.name,
+                       0,
+                       fmt::format("the column holds text with more than {} different values; list it under "
+                                   "data.exclude of the recipe (names and identifiers teach nothing)",
+                                   settings_.categories_max));
+    }
+    return column;
+}
+
+Result<TargetColumn> Learner::number_target() {
+    const auto& facts = facts_.back();
+    const auto& name = columns_.target;
+    if (facts.values() == 0) {
+        return refusal(name, 0, "the target has no value in any row");
+    }
+    if (facts.first_missing().row > 0) {
+        return refusal(name, facts.first_missing().row, "the target has no value here; remove the row");
+    }
+    if (facts.numeric_part() <= number_column_part) {
+        return refusal(name,
+                       facts.first_text().row,
+                       fmt::format("the target holds text ({}), but the loss of the recipe needs numbers",
+                                   excerpt(facts.first_text().text)));
+    }
+    if (auto checked = check_numbers(facts, name); !checked) {
+        return std::move(checked).error();
+    }
+    return TargetColumn{
+        .name = name, .mean = facts.mean(), .scale = facts.scale(), .median = median_of(target_values_)};
+}
+
+Result<TargetColumn> Learner::class_target() const {
+    const auto& facts = facts_.back();
+    const auto& name = columns_.target;
+    if (facts.values() == 0) {
+        return refusal(name, 0, "the target has no value in any row");
+    }
+    if (facts.first_missing().row > 0) {
+        return refusal(name, facts.first_missing().row, "the target has no value here; remove the row");
+    }
+    TargetColumn column{.name = name, .kind = ColumnKind::category, .categories = facts.categories()};
+    const auto classes = column.categories.size();
+    if (classes > settings_.categories_max) {
+        return refusal(
+            name,
+            0,
+            fmt::format("the target has more than {} different values: too many classes", settings_.categories_max));
+    }
+    if (classes < 2) {
+        return refusal(
+            name,
+            0,
+            fmt::format("the target is always {}: there is nothing to tell apart", excerpt(column.categories.front())));
+    }
+    if (task_ == TaskKind::binary && classes != 2) {
+        return refusal(name,
+                       0,
+                       fmt::format("the target has {} classes, but binary_cross_entropy needs two; use "
+                                   "cross_entropy",
+                                   classes));
+    }
+    return column;
+}
+
+Error Learner::refusal(const std::string& column, std::int64_t row, std::string message) const {
+    return {ErrorCode::invalid_argument, std::move(message), place_in(source_, row, column)};
+}
+
+Result<void> Learner::check_numbers(const ColumnFacts& facts, const std::string& column) const {
+    if (facts.first_text().row > 0) {
+        return refusal(column,
+                       facts.first_text().row,
+                       fmt::format("{} is not a number, but {:.4g} % of the column are; correct it, or list the column "
+                                   "under data.categorical or data.exclude of the recipe",
+                                   excerpt(facts.first_text().text),
+                                   100 * facts.numeric_part()));
+    }
+    if (facts.first_not_finite().row > 0) {
+        return refusal(column,
+                       facts.first_not_finite().row,
+                       fmt::format("{} is not a finite number", excerpt(facts.first_not_finite().text)));
+    }
+    if (!std::isfinite(facts.mean()) || !std::isfinite(facts.scale())) {
+        return refusal(column, 0, "the numbers are too large for a mean and a standard deviation");
+    }
+    return {};
+}
+
+std::string place_in(const std::string& source, std::int64_t row, const std::string& column) {
+    return row > 0 ? fmt::format("{}: row {}, column {}", source, row, column)
+                   : fmt::format("{}: column {}", source, column);
+}
+
+std::string excerpt(std::string_view text) {
+    constexpr std::size_t shown_max = 40;
+    if (text.size() <= shown_max) {
+        return fmt::format("\"{}\"", text);
+    }
+    // Never cut a UTF-8 character in two.
+    std::size_t end = shown_max;
+    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) {
+        --end;
+    }
+    return fmt::format("\"{}...\"", text.substr(0, end));
+}
+
+} // namespace muster::data

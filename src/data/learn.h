@@ -1,0 +1,108 @@
+/// What the training rows say about each column: number or category, mean, spread, categories, missing values.
+#pragma once
+
+#include "base/result.h"
+#include "data/settings.h"
+#include "data/source.h"
+#include "model/preprocessing.h"
+#include "model/recipe.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <vector>
+
+namespace muster::data {
+
+/// The columns of a source that a recipe uses, by their header's names.
+struct UsedColumns {
+    std::vector<std::string> inputs; ///< in the order of the header
+    std::string target;
+
+    /// Inputs, then the target: the order in which source.h is asked for them.
+    [[nodiscard]] std::vector<std::string> all() const;
+};
+
+/// Applies the recipe to a header. Errors: invalid_argument with the place in the recipe and the nearest name, for a
+/// target, an exclusion or a category that is not in the header, an excluded target, no input left.
+[[nodiscard]] Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std::string>& header);
+
+/// What was seen in one column so far.
+class ColumnFacts {
+public:
+    explicit ColumnFacts(std::size_t categories_max) : categories_max_{categories_max} {}
+    void take(std::string_view text, std::int64_t row);
+
+    /// Where something was first seen; row 0: never.
+    struct Seen {
+        std::int64_t row{};
+        std::string text{};
+    };
+    [[nodiscard]] std::int64_t values() const { return numbers_ + texts_; }
+    [[nodiscard]] const Seen& first_missing() const { return first_missing_; }
+    [[nodiscard]] const Seen& first_text() const { return first_text_; }
+    [[nodiscard]] const Seen& first_not_finite() const { return first_not_finite_; }
+    /// Part of the values that are written as numbers, 0 to 1.
+    [[nodiscard]] double numeric_part() const;
+    [[nodiscard]] double mean() const { return mean_; }
+    /// Population standard deviation; 1 when it is 0.
+    [[nodiscard]] double scale() const;
+    /// Sorted; one more than allowed when there were too many.
+    [[nodiscard]] std::vector<std::string> categories() const;
+
+private:
+    struct TextHash {
+        using is_transparent = void;
+        std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+    };
+    std::size_t categories_max_;
+    std::int64_t numbers_{};
+    std::int64_t texts_{};
+    double mean_{};
+    double squares_{}; ///< sum of squared differences from the mean
+    Seen first_missing_;
+    Seen first_text_;
+    Seen first_not_finite_;
+    std::unordered_set<std::string, TextHash, std::equal_to<>> categories_;
+};
+
+/// Learns a Preprocessing from the rows of the training source. All its rows count, also those that the seed later
+/// keeps for validation: which rows these are is not known when the matrix is made, and every function must encode
+/// alike. One thread at a time.
+class Learner {
+public:
+    /// `source` names the file in errors.
+    Learner(UsedColumns columns, const Recipe& recipe, const Settings& settings, std::string source);
+
+    /// Takes the next rows, of columns `UsedColumns::all()`.
+    void take(const TextBlock& block);
+    [[nodiscard]] std::int64_t rows() const { return rows_; }
+    /// Errors: invalid_argument with the column and, where one is to blame, the row: no rows; a column without any
+    /// value; text among numbers; infinite numbers; too many categories; a target that does not fit the loss.
+    [[nodiscard]] Result<Preprocessing> finish();
+
+private:
+    [[nodiscard]] Result<InputColumn> input_column(std::size_t position) const;
+    [[nodiscard]] Result<TargetColumn> number_target();
+    [[nodiscard]] Result<TargetColumn> class_target() const;
+    [[nodiscard]] Error refusal(const std::string& column, std::int64_t row, std::string message) const;
+    [[nodiscard]] Result<void> check_numbers(const ColumnFacts& facts, const std::string& column) const;
+
+    UsedColumns columns_;
+    std::vector<bool> forced_category_;
+    TaskKind task_;
+    Settings settings_;
+    std::string source_;
+    std::vector<ColumnFacts> facts_;    ///< of the inputs, then of the target
+    std::vector<double> target_values_; ///< for the median
+    std::int64_t rows_{};
+};
+
+/// Says where in a source something is: "train.csv: row 17, column sinr_db"; row 0: the whole column.
+[[nodiscard]] std::string place_in(const std::string& source, std::int64_t row, const std::string& column);
+/// Puts a cell's text between quotation marks, shortened when it is long.
+[[nodiscard]] std::string excerpt(std::string_view text);
+
+} // namespace muster::data

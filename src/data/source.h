@@ -1,0 +1,48 @@
+/// A source of rows: CSV or gzipped CSV, read block by block in constant memory. The only user of Arrow.
+#pragma once
+
+#include "base/result.h"
+#include "data/settings.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace muster::data {
+
+/// The cells of one column in one block. Valid during the call that passes it.
+class TextColumn {
+public:
+    TextColumn(const std::int32_t* offsets, const char* text) : offsets_{offsets}, text_{text} {}
+    [[nodiscard]] std::string_view at(std::int64_t row) const {
+        return {text_ + offsets_[row], static_cast<std::size_t>(offsets_[row + 1] - offsets_[row])};
+    }
+
+private:
+    const std::int32_t* offsets_;
+    const char* text_;
+};
+
+/// Some consecutive rows of the columns that were asked for, in that order.
+struct TextBlock {
+    std::int64_t first_row{}; ///< number of its first row; the first row below the header is row 2, as in a spreadsheet
+    std::int64_t rows{};
+    std::vector<TextColumn> columns;
+};
+
+/// Reads the header of a source: unique, non-empty names in UTF-8. A byte order mark, CR LF and quotes are understood.
+/// Errors: not_found (no such file), invalid_argument (not a table: empty, no UTF-8, broken gzip, doubled names).
+[[nodiscard]] Result<std::vector<std::string>> read_header(const std::filesystem::path& path, const Settings& settings);
+
+/// Reads all rows of the named columns, which the header must have, and passes them to `take` block by block until it
+/// refuses. Errors: those of read_header; invalid_argument with the row's number for a row with too few or too many
+/// cells; resource_exhausted over settings.source_bytes_max or rows_max; what `take` returned.
+[[nodiscard]] Result<void> read_rows(const std::filesystem::path& path,
+                                     const std::vector<std::string>& columns,
+                                     const Settings& settings,
+                                     const std::function<Result<void>(const TextBlock&)>& take);
+
+} // namespace muster::data
