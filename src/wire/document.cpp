@@ -91,8 +91,9 @@ struct Converter {
                 fail(entry.first, fmt::format("the key \"{}\" stands here a second time", key));
                 break;
             }
-            object[key] = convert(entry.second, pointer + "/" + key);
-            places[pointer + "/" + key] = place_of(name, entry.first.Mark());
+            const std::string place = pointer + "/" + pointer_token(key);
+            object[key] = convert(entry.second, place);
+            places[place] = place_of(name, entry.first.Mark());
         }
         return object;
     }

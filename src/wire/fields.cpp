@@ -12,16 +12,15 @@ const Json& empty_object() {
     return empty;
 }
 
-/// RFC 6901: "~" and "/" in a key are escaped.
-std::string escaped(const std::string& key) {
+} // namespace
+
+std::string pointer_token(const std::string& key) {
     std::string text;
     for (const char c : key) {
         text += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
     }
     return text;
 }
-
-} // namespace
 
 Fields::Fields(const Json& object, std::string pointer, const Places* places)
     : object_{&object}, pointer_{std::move(pointer)}, places_{places} {
@@ -33,7 +32,7 @@ Fields::Fields(const Json& object, std::string pointer, const Places* places)
 }
 
 std::string Fields::where(const std::string& name) const {
-    const std::string pointer = name.empty() ? pointer_ : pointer_ + "/" + escaped(name);
+    const std::string pointer = name.empty() ? pointer_ : pointer_ + "/" + pointer_token(name);
     if (places_ != nullptr) {
         if (const auto place = places_->find(pointer); place != places_->end()) {
             return place->second + ": " + pointer;
@@ -187,7 +186,7 @@ Fields::integers(const std::string& name, std::int64_t low, std::int64_t high, s
 
 Fields Fields::child(const std::string& name) {
     const Json* value = find(name);
-    return Fields{value == nullptr ? empty_object() : *value, pointer_ + "/" + escaped(name), places_};
+    return Fields{value == nullptr ? empty_object() : *value, pointer_ + "/" + pointer_token(name), places_};
 }
 
 std::vector<Fields> Fields::children(const std::string& name) {
@@ -201,7 +200,7 @@ std::vector<Fields> Fields::children(const std::string& name) {
         return result;
     }
     for (std::size_t i = 0; i < value->size(); ++i) {
-        result.emplace_back((*value)[i], fmt::format("{}/{}/{}", pointer_, escaped(name), i), places_);
+        result.emplace_back((*value)[i], fmt::format("{}/{}/{}", pointer_, pointer_token(name), i), places_);
     }
     return result;
 }

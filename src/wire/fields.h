@@ -22,6 +22,9 @@ using Json = nlohmann::json;
 /// Where the values of a document stand in its text: JSON pointer -> "file:line:column".
 using Places = std::map<std::string, std::string>;
 
+/// Returns a key as it stands in a JSON pointer: "~" and "/" escaped. Source: RFC 6901, section 3.
+[[nodiscard]] std::string pointer_token(const std::string& key);
+
 /// Reads one object. The first mistake is kept and everything after it returns defaults; finish() gives the mistake,
 /// or names a key that nobody asked for. One thread; the JSON and the places outlive it.
 ///
