@@ -231,6 +231,11 @@ Result<Identity> peer_identity(ssl_st* connection) {
     return parse_identity(*san);
 }
 
+std::string peer_serial(ssl_st* connection) {
+    const X509* certificate = SSL_get0_peer_certificate(connection);
+    return certificate == nullptr ? "" : serial_of(certificate);
+}
+
 bool peer_has_host(ssl_st* connection, const std::string& host) {
     X509* certificate = SSL_get0_peer_certificate(connection);
     if (certificate == nullptr || SSL_get_verify_result(connection) != X509_V_OK) {

@@ -45,6 +45,8 @@ private:
 /// Reads the identity of a peer after the handshake: the only muster:// SAN of its certificate, or else its first URI,
 /// or else its first SAN. Errors: unauthenticated, when it has no verified certificate, no SAN or two muster:// ones.
 [[nodiscard]] Result<Identity> peer_identity(ssl_st* connection);
+/// The serial number of the peer's certificate, hexadecimal as in CertificateInfo; "" without one. For revocation.
+[[nodiscard]] std::string peer_serial(ssl_st* connection);
 /// Says whether the peer's certificate has this host as DNS or IP SAN.
 [[nodiscard]] bool peer_has_host(ssl_st* connection, const std::string& host);
 /// Explains why a handshake failed, with cause and remedy in plain words: no certificate, wrong CA,

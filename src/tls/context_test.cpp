@@ -98,6 +98,7 @@ TEST_F(Contexts, good_handshake_is_tls_1_3_and_both_sides_know_each_other) {
     const Meeting meeting = meet(function_);
     ASSERT_TRUE(meeting.good()) << meeting.server.failure << meeting.client.failure;
     EXPECT_EQ(peer_identity(meeting.server.ssl.get()).value(), parse_identity(function_uri(gnb)));
+    EXPECT_EQ(peer_serial(meeting.server.ssl.get()), inspect(function_.certificate)->serial);
     EXPECT_EQ(peer_identity(meeting.client.ssl.get())->role, Role::producer);
     EXPECT_TRUE(peer_has_host(meeting.client.ssl.get(), "localhost"));
     EXPECT_TRUE(peer_has_host(meeting.client.ssl.get(), "127.0.0.1"));

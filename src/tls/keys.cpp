@@ -18,15 +18,6 @@ WallTime time_of(const ASN1_TIME* time) {
     return std::chrono::system_clock::from_time_t(timegm(&parts));
 }
 
-std::string serial_of(X509* certificate) {
-    const std::unique_ptr<BIGNUM, Free<BN_free>> number{
-        ASN1_INTEGER_to_BN(X509_get_serialNumber(certificate), nullptr)};
-    require(number != nullptr, "read a serial number");
-    std::vector<std::byte> bytes(static_cast<std::size_t>(BN_num_bytes(number.get())));
-    BN_bn2bin(number.get(), reinterpret_cast<unsigned char*>(bytes.data()));
-    return to_hex(bytes);
-}
-
 } // namespace
 
 KeyPem key_pem(EVP_PKEY* key) {

@@ -109,6 +109,15 @@ std::string fingerprint_of(const X509* certificate) {
     return to_hex(digest);
 }
 
+std::string serial_of(const X509* certificate) {
+    const std::unique_ptr<BIGNUM, Free<BN_free>> number{
+        ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr)};
+    require(number != nullptr, "read a serial number");
+    std::vector<std::byte> bytes(static_cast<std::size_t>(BN_num_bytes(number.get())));
+    BN_bn2bin(number.get(), reinterpret_cast<unsigned char*>(bytes.data()));
+    return to_hex(bytes);
+}
+
 std::string text_of(const X509_NAME* name) {
     const BioPtr memory{BIO_new(BIO_s_mem())};
     require(memory != nullptr && X509_NAME_print_ex(memory.get(), name, 0, XN_FLAG_RFC2253) >= 0, "print a name");

@@ -49,6 +49,8 @@ void require(bool holds, const char* doing);
 [[nodiscard]] std::string to_pem(X509* certificate);
 /// SHA-256 of the DER, lower-case hexadecimal.
 [[nodiscard]] std::string fingerprint_of(const X509* certificate);
+/// The serial number, lower-case hexadecimal.
+[[nodiscard]] std::string serial_of(const X509* certificate);
 /// The whole name on one line, e.g. "CN=Muster CA".
 [[nodiscard]] std::string text_of(const X509_NAME* name);
 /// Every SAN, as it is written in Identity::uri: URIs bare, others as "DNS:host", "IP:1.2.3.4", "email:a@b".
