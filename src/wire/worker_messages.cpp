@@ -52,50 +52,24 @@ Result<FromWorker> from_worker_from_json(const nlohmann::json& json) {
     return open_envelope<FromWorker>(json, from_worker_names);
 }
 
-namespace {
-
-bool has_type(const nlohmann::json& json, const char* type) {
-    return json.is_object() && json.value("type", nlohmann::json{}) == type;
-}
-
-} // namespace
-
-nlohmann::json to_json(const DialRequest& request) {
-    return {{"type", "dial"}, {"body", {{"id", request.id}, {"address", request.address}}}};
-}
-
 nlohmann::json to_json(const DialAnswer& answer) {
-    return {{"type", "dialed"}, {"body", {{"id", answer.id}, {"error", answer.error}}}};
+    return {{"type", "dialled"}, {"body", {{"id", answer.id}, {"error", answer.error}}}};
 }
 
 bool is_dial(const nlohmann::json& json) {
-    return has_type(json, "dial");
-}
-
-bool is_dialed(const nlohmann::json& json) {
-    return has_type(json, "dialed");
+    return json.is_object() && json.value("type", nlohmann::json{}) == "dial";
 }
 
 Result<DialRequest> dial_request_from_json(const nlohmann::json& json) {
     const nlohmann::json object = json.value("body", nlohmann::json::object());
     Fields body{object, "/body"};
     DialRequest request{.id = body.integer("id", 0, std::numeric_limits<std::int64_t>::max()),
-                        .address = body.text("address")};
+                        .address = body.text("address"),
+                        .timeout_ms = body.integer("timeout_ms", 0, 3'600'000)};
     if (auto done = body.finish(); !done) {
         return std::move(done).error();
     }
     return request;
-}
-
-Result<DialAnswer> dial_answer_from_json(const nlohmann::json& json) {
-    const nlohmann::json object = json.value("body", nlohmann::json::object());
-    Fields body{object, "/body"};
-    DialAnswer answer{.id = body.integer("id", 0, std::numeric_limits<std::int64_t>::max()),
-                      .error = body.text("error", "")};
-    if (auto done = body.finish(); !done) {
-        return std::move(done).error();
-    }
-    return answer;
 }
 
 } // namespace wire

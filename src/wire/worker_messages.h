@@ -18,22 +18,21 @@ namespace muster::wire {
 [[nodiscard]] Result<FromWorker> from_worker_from_json(const nlohmann::json& json);
 
 /// The sandboxed worker may not connect() by itself: it asks the agent on the same socket with
-/// {"type": "dial", "body": {"id": 1, "address": "host:port"}}, and the agent answers with a frame
-/// {"type": "dialed", "body": {"id": 1, "error": ""}} that carries the connected socket (base/frame_socket.h).
+/// {"type": "dial", "body": {"id": 1, "address": "host:port", "timeout_ms": 900}}, and the agent answers with a frame
+/// {"type": "dialled", "body": {"id": 1, "error": ""}} that carries the connected socket (base/frame_socket.h).
 struct DialRequest {
     std::int64_t id{};
     std::string address;
+    std::int64_t timeout_ms{};
 };
 struct DialAnswer {
     std::int64_t id{};
     std::string error; ///< empty: the frame carries the socket
 };
-[[nodiscard]] nlohmann::json to_json(const DialRequest& request);
 [[nodiscard]] nlohmann::json to_json(const DialAnswer& answer);
-/// Says whether a message is a dial request or answer, and reads it. Errors: invalid_argument.
+/// Says whether a message is a dial request.
 [[nodiscard]] bool is_dial(const nlohmann::json& json);
-[[nodiscard]] bool is_dialed(const nlohmann::json& json);
+/// Errors: invalid_argument.
 [[nodiscard]] Result<DialRequest> dial_request_from_json(const nlohmann::json& json);
-[[nodiscard]] Result<DialAnswer> dial_answer_from_json(const nlohmann::json& json);
 
 } // namespace muster::wire
