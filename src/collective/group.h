@@ -55,6 +55,9 @@ struct GroupSpec {
     Duration operation_timeout{std::chrono::seconds{30}}; ///< each collective
     std::size_t segment_bytes{256U << 10U};
     std::size_t small_bytes_max{32U << 10U}; ///< up to here: recursive doubling or direct exchange
+    /// Called from connect(), in its thread, with one sentence for each peer or stranger that was refused or that
+    /// refused this rank: for the caller's log.
+    std::function<void(const std::string&)> on_refusal{};
 };
 
 /// Raised by every operation of a group that has failed. what() names the culprit where known: rank, name,

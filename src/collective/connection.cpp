@@ -1,0 +1,220 @@
+#include "collective/connection.h"
+
+#include "base/assert.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <stdexcept>
+#include <system_error>
+
+namespace muster::collective {
+namespace {
+
+// RFC 8446 5.5: fewer than 2^24.5 full records under one AES-GCM key; this is a tenth of that.
+constexpr std::uint64_t key_bytes_max = std::uint64_t{32} << 30U;
+// Several records are read from the socket at once.
+constexpr std::size_t read_buffer_bytes = 128U << 10U;
+
+Connection::Wire& wire_of(BIO* bio) {
+    return *static_cast<Connection::Wire*>(BIO_get_data(bio));
+}
+
+int wire_write(BIO* bio, const char* data, int size) {
+    auto& wire = wire_of(bio);
+    BIO_clear_retry_flags(bio);
+    const auto sent = ::send(wire.fd, data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+    if (sent >= 0) {
+        wire.counters->sent.fetch_add(sent, std::memory_order_relaxed);
+    } else if (errno == EAGAIN || errno == EINTR) {
+        BIO_set_retry_write(bio);
+    } else {
+        wire.error = errno;
+    }
+    return static_cast<int>(sent);
+}
+
+int wire_read(BIO* bio, char* data, int size) {
+    auto& wire = wire_of(bio);
+    BIO_clear_retry_flags(bio);
+    const auto received = ::recv(wire.fd, data, static_cast<std::size_t>(size), 0);
+    if (received > 0) {
+        wire.counters->received.fetch_add(received, std::memory_order_relaxed);
+    } else if (received == 0) {
+        wire.ended = true;
+    } else if (errno == EAGAIN || errno == EINTR) {
+        BIO_set_retry_read(bio);
+    } else {
+        wire.error = errno;
+    }
+    return static_cast<int>(received);
+}
+
+long wire_control(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+        return 1;
+    case BIO_CTRL_EOF:
+        return wire_of(bio).ended ? 1 : 0;
+    default:
+        return 0;
+    }
+}
+
+int wire_create(BIO* bio) {
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+/// send() and recv() instead of OpenSSL's write() and read(): no SIGPIPE, and every byte is counted.
+const BIO_METHOD* wire_method() {
+    static const BIO_METHOD* const method = [] {
+        BIO_METHOD* made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "muster wire");
+        MUSTER_ASSERT(made != nullptr);
+        BIO_meth_set_write(made, wire_write);
+        BIO_meth_set_read(made, wire_read);
+        BIO_meth_set_ctrl(made, wire_control);
+        BIO_meth_set_create(made, wire_create);
+        return made;
+    }();
+    return method;
+}
+
+void prepare(int socket) {
+    const int flags = ::fcntl(socket, F_GETFL);
+    if (flags < 0 || ::fcntl(socket, F_SETFL, flags | O_NONBLOCK) != 0) {
+        throw std::system_error{errno, std::generic_category(), "make socket non-blocking"};
+    }
+    // Fails on a socket that is not TCP, which then has no such delay either.
+    const int on = 1;
+    (void)::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+} // namespace
+
+Connection::Connection(UniqueFd socket, const tls::Context& context, Side side, WireCounters& counters)
+    : socket_{std::move(socket)}, wire_{.fd = socket_.get(), .counters = &counters}, context_{context},
+      last_received_{std::chrono::steady_clock::now()} {
+    prepare(socket_.get());
+    ssl_ = SSL_new(context_.native());
+    BIO* bio = BIO_new(wire_method());
+    if (ssl_ == nullptr || bio == nullptr) {
+        BIO_free(bio);
+        SSL_free(ssl_);
+        throw std::runtime_error{"out of memory for a TLS connection"};
+    }
+    BIO_set_data(bio, &wire_);
+    SSL_set_bio(ssl_, bio, bio);
+    SSL_set_mode(ssl_, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    if (side == Side::server) {
+        SSL_set_accept_state(ssl_);
+    } else {
+        SSL_set_connect_state(ssl_);
+    }
+}
+
+Connection::~Connection() {
+    SSL_free(ssl_);
+}
+
+IoStatus Connection::status_of(int result) {
+    ssl_error_ = SSL_get_error(ssl_, result);
+    switch (ssl_error_) {
+    case SSL_ERROR_NONE:
+        return IoStatus::done;
+    case SSL_ERROR_WANT_READ:
+        return IoStatus::want_read;
+    case SSL_ERROR_WANT_WRITE:
+        return IoStatus::want_write;
+    case SSL_ERROR_ZERO_RETURN:
+        return IoStatus::closed;
+    default:
+        return wire_.ended || wire_.error != 0 ? IoStatus::cut : IoStatus::failed;
+    }
+}
+
+IoStatus Connection::handshake() {
+    ERR_clear_error();
+    const auto status = status_of(SSL_do_handshake(ssl_));
+    if (status == IoStatus::done) {
+        handshaken_ = true;
+        last_received_ = std::chrono::steady_clock::now();
+        SSL_set_default_read_buffer_len(ssl_, read_buffer_bytes);
+        SSL_set_read_ahead(ssl_, 1);
+    }
+    return status;
+}
+
+IoResult Connection::read(std::span<std::byte> buffer) {
+    MUSTER_ASSERT(!buffer.empty());
+    ERR_clear_error();
+    std::size_t bytes = 0;
+    const int result = SSL_read_ex(ssl_, buffer.data(), buffer.size(), &bytes);
+    if (result == 1) {
+        last_received_ = std::chrono::steady_clock::now();
+        return {IoStatus::done, bytes};
+    }
+    return {status_of(result), 0};
+}
+
+IoResult Connection::write(std::span<const std::byte> data) {
+    MUSTER_ASSERT(!data.empty());
+    ERR_clear_error();
+    if (bytes_under_key_ >= key_bytes_max && !write_pending_) {
+        bytes_under_key_ = 0;
+        SSL_key_update(ssl_, SSL_KEY_UPDATE_NOT_REQUESTED);
+    }
+    std::size_t bytes = 0;
+    const int result = SSL_write_ex(ssl_, data.data(), data.size(), &bytes);
+    if (result == 1) {
+        bytes_under_key_ += bytes;
+        write_pending_ = false;
+        return {IoStatus::done, bytes};
+    }
+    const auto status = status_of(result);
+    write_pending_ = status == IoStatus::want_write;
+    return {status, 0};
+}
+
+void Connection::finish() {
+    // After a fatal error, or with a record half written, OpenSSL must not be asked for another one.
+    const bool usable =
+        handshaken_ && !write_pending_ && ssl_error_ != SSL_ERROR_SSL && ssl_error_ != SSL_ERROR_SYSCALL;
+    if (usable) {
+        ERR_clear_error();
+        // Returns 0 after close_notify was sent; whether the peer still listens does not matter now.
+        (void)SSL_shutdown(ssl_);
+        ERR_clear_error();
+    }
+    (void)::shutdown(fd(), SHUT_WR);
+}
+
+void Connection::shut_down() const {
+    (void)::shutdown(fd(), SHUT_RDWR);
+}
+
+std::string Connection::explain() {
+    if (wire_.error != 0) {
+        return fmt::format("connection broken: {}", std::generic_category().message(wire_.error));
+    }
+    if (ssl_error_ == SSL_ERROR_ZERO_RETURN) {
+        return "connection closed by the peer";
+    }
+    if (wire_.ended && handshaken_) {
+        return "connection cut without close_notify";
+    }
+    return tls::handshake_failure(ssl_, ssl_error_);
+}
+
+std::string Connection::cipher() const {
+    return fmt::format("{} {}", SSL_get_version(ssl_), SSL_get_cipher_name(ssl_));
+}
+
+} // namespace muster::collective

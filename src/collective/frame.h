@@ -1,0 +1,73 @@
+/// Frames: what travels on a connection between two ranks once both were admitted. Pure.
+///
+/// A header of 40 bytes, little-endian, then the payload. The header says which call of which collective the payload
+/// belongs to, so that ranks that call different things find out and can say so, and how long the payload is, which
+/// is checked before anything is read into memory.
+#pragma once
+
+#include "base/result.h"
+#include "collective/group.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace muster::collective {
+
+enum class FrameKind : std::uint8_t { data = 1, abort = 2, waiting = 3 };
+enum class Collective : std::uint8_t { none = 0, all_reduce = 1, broadcast = 2, all_gather = 3, barrier = 4 };
+
+/// One call of one collective, as every rank must make it.
+struct Call {
+    Collective collective{Collective::none};
+    std::optional<ElementType> element{};
+    std::optional<ReduceOp> reduce{};
+    std::uint64_t sequence{}; ///< counts the calls of a group from 1
+    std::uint64_t bytes{};    ///< of the whole operation
+    std::uint64_t detail{};   ///< broadcast: the root; all_gather: a hash of the lengths
+
+    bool operator==(const Call&) const = default;
+};
+
+/// Describes the call for people: "all_reduce #17 (sum of f32, 4096 bytes)".
+[[nodiscard]] std::string text_of(const Call& call);
+/// Returns a hash of block lengths for Call::detail (FNV-1a).
+[[nodiscard]] std::uint64_t hash_of(std::span<const std::size_t> lengths);
+
+struct FrameHeader {
+    FrameKind kind{FrameKind::data};
+    Call call{};
+    std::uint32_t step{}; ///< position within the call
+    std::uint64_t payload_bytes{};
+
+    bool operator==(const FrameHeader&) const = default;
+};
+
+inline constexpr std::size_t frame_header_bytes = 40;
+inline constexpr std::size_t control_payload_bytes_max = 2048;
+
+[[nodiscard]] std::array<std::byte, frame_header_bytes> encode(const FrameHeader& header);
+/// Errors: invalid_argument for an unknown kind, collective, element type or operation, and for a payload of a data
+/// frame above `data_bytes_max` or of another frame above control_payload_bytes_max.
+[[nodiscard]] Result<FrameHeader> decode(std::span<const std::byte, frame_header_bytes> bytes,
+                                         std::uint64_t data_bytes_max);
+
+/// The payload of an abort frame: who failed, as far as known, and the whole story.
+struct Failure {
+    int culprit{-1};
+    std::string text{};
+};
+[[nodiscard]] std::vector<std::byte> encode(const Failure& failure);
+/// Control characters of the text become '?'. Errors: invalid_argument.
+[[nodiscard]] Result<Failure> decode_failure(std::span<const std::byte> payload);
+
+/// The payload of a waiting frame: whom the sender waits for, -1 when it no longer waits.
+[[nodiscard]] std::vector<std::byte> encode_waiting(int target);
+/// Errors: invalid_argument.
+[[nodiscard]] Result<int> decode_waiting(std::span<const std::byte> payload);
+
+} // namespace muster::collective
