@@ -37,7 +37,8 @@ struct Write {
     std::optional<std::int64_t> expected{}; ///< version it must have now; 0: must not exist; absent: whatever
 };
 
-/// Keeps records. Safe from any thread. store/sqlite and port/fake/memory_store.h both pass port/store_contract.h.
+/// Keeps records. Safe from any thread. Within one commit each write sees those
+/// before it. store/sqlite and port/fake/memory_store.h both pass store/store_contract_test.cpp.
 class Store {
 public:
     virtual ~Store() = default;
