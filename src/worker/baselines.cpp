@@ -1,0 +1,129 @@
+#include "worker/baselines.h"
+
+#include "worker/metrics.h"
+
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <c10/core/GradMode.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace muster::worker {
+namespace {
+
+constexpr std::int64_t chunk_rows = 8192;
+constexpr double ridge = 1.0; // keeps the equations solvable; of no weight beside thousands of standardised rows
+
+EvaluationResult evaluate(
+    const char* model, const RowSet& set, const Recipe& recipe, std::int64_t outputs, const at::Tensor& predictions) {
+    const at::Tensor values = predictions.contiguous();
+    const std::vector<float> targets = targets_of(*set.matrix, set.rows);
+    return {.model = model,
+            .rows = set.name,
+            .scores = scores_of({.task = task_of(recipe),
+                                 .outputs = outputs,
+                                 .values = {values.const_data_ptr<double>(), static_cast<std::size_t>(values.numel())},
+                                 .target = targets})};
+}
+
+/// What is predicted without looking at the inputs: one number, or one for each class.
+std::vector<double> naive_prediction(const Recipe& recipe, std::int64_t outputs, std::vector<float> targets) {
+    const auto rows = static_cast<double>(targets.size());
+    if (task_of(recipe) != TaskKind::regression && outputs > 1) {
+        std::vector<double> shares(static_cast<std::size_t>(outputs), 0.0);
+        for (const float target : targets) {
+            shares[static_cast<std::size_t>(target)] += 1.0 / rows;
+        }
+        return shares;
+    }
+    if (recipe.loss == Loss::l1) {
+        const auto middle = targets.begin() + std::ssize(targets) / 2;
+        std::ranges::nth_element(targets, middle);
+        const double upper = *middle;
+        return {targets.size() % 2 == 1 ? upper : 0.5 * (upper + *std::max_element(targets.begin(), middle))};
+    }
+    return {std::accumulate(targets.begin(), targets.end(), 0.0) / rows};
+}
+
+/// [n, columns + 1] in float64: the inputs and a one for the intercept.
+at::Tensor design(const Matrix& matrix, std::span<const std::int64_t> rows) {
+    at::Tensor inputs = at::ones({std::ssize(rows), matrix.columns + 1}, at::kDouble);
+    auto* to = inputs.mutable_data_ptr<double>();
+    for (const std::int64_t row : rows) {
+        std::copy_n(matrix.row(row), matrix.columns, to);
+        to += matrix.columns + 1;
+    }
+    return inputs;
+}
+
+/// [n, outputs] in float64: the target, or a 0/1 column for each class.
+at::Tensor linear_target(const Matrix& matrix, std::span<const std::int64_t> rows, std::int64_t outputs) {
+    at::Tensor wanted = at::zeros({std::ssize(rows), outputs}, at::kDouble);
+    auto* to = wanted.mutable_data_ptr<double>();
+    for (const std::int64_t row : rows) {
+        const double target = matrix.target_of(row);
+        if (outputs == 1) {
+            *to = target;
+        } else {
+            to[static_cast<std::int64_t>(target)] = 1.0;
+        }
+        to += outputs;
+    }
+    return wanted;
+}
+
+/// Calls `each` with consecutive pieces of `rows`.
+template <typename Each>
+void in_chunks(std::span<const std::int64_t> rows, Each each) {
+    for (std::size_t begin = 0; begin < rows.size(); begin += chunk_rows) {
+        each(rows.subspan(begin, std::min<std::size_t>(chunk_rows, rows.size() - begin)));
+    }
+}
+
+/// Returns the weights [columns + 1, outputs].
+at::Tensor fit_linear(const Matrix& matrix, std::span<const std::int64_t> rows, std::int64_t outputs) {
+    const std::int64_t width = matrix.columns + 1;
+    at::Tensor left = at::eye(width, at::kDouble) * ridge;
+    left[width - 1][width - 1] = 0.0; // the intercept is free
+    at::Tensor right = at::zeros({width, outputs}, at::kDouble);
+    in_chunks(rows, [&](std::span<const std::int64_t> chunk) {
+        const at::Tensor inputs = design(matrix, chunk);
+        left.addmm_(inputs.t(), inputs);
+        right.addmm_(inputs.t(), linear_target(matrix, chunk, outputs));
+    });
+    return at::linalg_solve(left, right);
+}
+
+} // namespace
+
+std::vector<EvaluationResult> baselines(const Recipe& recipe,
+                                        const Preprocessing& preprocessing,
+                                        const Matrix& matrix,
+                                        std::span<const std::int64_t> training,
+                                        std::span<const RowSet> sets) {
+    const c10::AutoGradMode no_grad{false};
+    const std::int64_t outputs = preprocessing.outputs();
+    std::vector<EvaluationResult> results;
+    const at::Tensor constant =
+        at::tensor(naive_prediction(recipe, outputs, targets_of(matrix, training)), at::kDouble);
+    for (const RowSet& set : sets) {
+        results.push_back(evaluate("naive", set, recipe, outputs, constant.expand({std::ssize(set.rows), outputs})));
+    }
+    if (matrix.columns > linear_columns_max) {
+        return results;
+    }
+    const at::Tensor weights = fit_linear(matrix, training.first(std::min(training.size(), linear_rows_max)), outputs);
+    for (const RowSet& set : sets) {
+        at::Tensor predictions = at::empty({std::ssize(set.rows), outputs}, at::kDouble);
+        std::int64_t done = 0;
+        in_chunks(set.rows, [&](std::span<const std::int64_t> chunk) {
+            predictions.narrow(0, done, std::ssize(chunk)).copy_(at::mm(design(*set.matrix, chunk), weights));
+            done += std::ssize(chunk);
+        });
+        results.push_back(evaluate("linear", set, recipe, outputs, predictions));
+    }
+    return results;
+}
+
+} // namespace muster::worker

@@ -1,0 +1,30 @@
+/// What a model must beat to be worth its training: a constant and a linear model.
+#pragma once
+
+#include "model/messages.h"
+#include "model/preprocessing.h"
+#include "model/recipe.h"
+#include "worker/evaluation.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace muster::worker {
+
+/// Fits both baselines on `training` rows of `matrix` and evaluates them on each of `sets`; done by one function alone.
+///   "naive"   regression: the median (loss l1) or mean of the targets; classification: the share of each class
+///   "linear"  ridge regression by normal equations in float64, for classification on one 0/1 target for each class
+///             (closed form: no learning rate to choose, the same on every machine). Fitted on at most
+///             linear_rows_max rows; left out above linear_columns_max columns, where solving would take longer than it
+///             tells.
+[[nodiscard]] std::vector<EvaluationResult> baselines(const Recipe& recipe,
+                                                      const Preprocessing& preprocessing,
+                                                      const Matrix& matrix,
+                                                      std::span<const std::int64_t> training,
+                                                      std::span<const RowSet> sets);
+
+constexpr std::size_t linear_rows_max = 200'000;
+constexpr std::int64_t linear_columns_max = 1024;
+
+} // namespace muster::worker

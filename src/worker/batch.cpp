@@ -1,0 +1,64 @@
+#include "worker/batch.h"
+
+#include "base/assert.h"
+
+#include <ATen/Functions.h>
+
+#include <algorithm>
+
+namespace muster::worker {
+namespace {
+
+template <typename Number>
+void copy_rows(const Matrix& matrix, std::span<const std::int64_t> numbers, Number* to) {
+    for (const std::int64_t number : numbers) {
+        const float* from = matrix.row(number);
+        to = std::copy(from, from + matrix.columns, to);
+    }
+}
+
+/// Standardises in double: the difference of two large targets keeps its digits.
+template <typename Number>
+void copy_target(const Matrix& matrix, std::span<const std::int64_t> numbers, double mean, double scale, Number* to) {
+    for (const std::int64_t number : numbers) {
+        *to++ = static_cast<Number>((static_cast<double>(matrix.target_of(number)) - mean) / scale);
+    }
+}
+
+} // namespace
+
+BatchBuffer::BatchBuffer(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t rows_max)
+    : mean_{task_of(recipe) == TaskKind::regression ? preprocessing.target.mean : 0.0},
+      scale_{task_of(recipe) == TaskKind::regression ? preprocessing.target.scale : 1.0} {
+    const auto type = recipe.number_type == NumberType::fp64 ? at::kDouble : at::kFloat;
+    rows_ = at::empty({rows_max, preprocessing.encoded_columns()}, type);
+    target_ = preprocessing.outputs() > 1 ? at::empty({rows_max}, at::kLong) : at::empty({rows_max, 1}, type);
+}
+
+at::Tensor BatchBuffer::gather_rows(const Matrix& matrix, std::span<const std::int64_t> numbers) {
+    MUSTER_ASSERT(matrix.columns == rows_.size(1) && std::ssize(numbers) <= rows_.size(0));
+    if (rows_.scalar_type() == at::kDouble) {
+        copy_rows(matrix, numbers, rows_.mutable_data_ptr<double>());
+    } else {
+        copy_rows(matrix, numbers, rows_.mutable_data_ptr<float>());
+    }
+    return rows_.narrow(0, 0, std::ssize(numbers));
+}
+
+Batch BatchBuffer::gather(const Matrix& matrix, std::span<const std::int64_t> numbers) {
+    Batch batch{.rows = gather_rows(matrix, numbers), .target = target_.narrow(0, 0, std::ssize(numbers))};
+    switch (target_.scalar_type()) {
+    case at::kLong:
+        copy_target(matrix, numbers, 0.0, 1.0, target_.mutable_data_ptr<std::int64_t>());
+        break;
+    case at::kDouble:
+        copy_target(matrix, numbers, mean_, scale_, target_.mutable_data_ptr<double>());
+        break;
+    default:
+        copy_target(matrix, numbers, mean_, scale_, target_.mutable_data_ptr<float>());
+        break;
+    }
+    return batch;
+}
+
+} // namespace muster::worker

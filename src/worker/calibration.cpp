@@ -1,0 +1,138 @@
+#include "worker/calibration.h"
+
+#include "worker/program.h"
+#include "worker/ranks.h"
+#include "worker/step.h"
+
+#include <ATen/Functions.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace muster::worker {
+namespace {
+
+constexpr std::int64_t small_bytes = 4096;
+constexpr std::int64_t batch_rows_max = 1 << 24;
+
+double median(std::vector<double> values) {
+    const auto middle = values.begin() + std::ssize(values) / 2;
+    std::ranges::nth_element(values, middle);
+    return *middle;
+}
+
+/// Steps of one batch size until `deadline`: warm-up, then timed ones, at least one.
+double step_seconds(TrainingStep& step,
+                    const Matrix& matrix,
+                    std::span<const std::int64_t> rows,
+                    const CalibrationSettings& settings,
+                    Deadline deadline) {
+    const auto batch = std::ssize(rows);
+    double first = 0.0; // counts only when there is no time for a second
+    for (int i = 0; i < settings.warm_up_steps && (i == 0 || !deadline.passed()); ++i) {
+        first = step.run(matrix, rows, batch, false).compute_seconds;
+    }
+    std::vector<double> seconds;
+    for (int i = 0; i < settings.timed_steps && !deadline.passed(); ++i) {
+        seconds.push_back(step.run(matrix, rows, batch, false).compute_seconds);
+    }
+    return seconds.empty() ? first : median(std::move(seconds));
+}
+
+/// Median seconds of an all-reduce of `bytes`, the slowest rank counting.
+double all_reduce_seconds(Ranks& ranks, std::int64_t bytes, const CalibrationSettings& settings) {
+    const at::Tensor data = at::zeros({std::max<std::int64_t>(1, bytes / 4)}, at::kFloat);
+    const at::Tensor seconds = at::zeros({1}, at::kDouble);
+    const auto once = [&] {
+        const SteadyTime begin = std::chrono::steady_clock::now();
+        ranks.sum(data);
+        return seconds_between(begin, std::chrono::steady_clock::now());
+    };
+    const auto agreed = [&](double own) {
+        seconds.fill_(own);
+        ranks.largest(seconds);
+        return seconds.item<double>();
+    };
+    ranks.sum(seconds); // all begin together: calibrating steps takes each rank its own time
+    const double first = agreed(once());
+    const double limit = std::chrono::duration<double>(settings.link_limit).count();
+    const int warm_up = first * settings.warm_up_steps < limit / 4 ? settings.warm_up_steps : 0;
+    for (int i = 0; i < warm_up; ++i) {
+        static_cast<void>(once());
+    }
+    const int timed = std::clamp(static_cast<int>(0.5 * limit / std::max(first, 1e-9)), 1, settings.timed_steps);
+    std::vector<double> times;
+    for (int i = 0; i < timed; ++i) {
+        times.push_back(agreed(once()));
+    }
+    return median(std::move(times));
+}
+
+} // namespace
+
+Result<Calibration> measure_steps(const Recipe& recipe,
+                                  const Preprocessing& preprocessing,
+                                  const Matrix& matrix,
+                                  std::span<const std::int64_t> batches,
+                                  const CalibrationSettings& settings) {
+    std::vector<std::int64_t> sizes{batches.begin(), batches.end()};
+    std::ranges::sort(sizes);
+    if (sizes.empty() || sizes.front() < 1 || sizes.back() > batch_rows_max || matrix.rows < 1) {
+        return Error{ErrorCode::invalid_argument, "batch sizes to measure must be 1 to 16777216 rows", "batches"};
+    }
+    auto program = ModelProgram::build(recipe, preprocessing);
+    if (!program) {
+        return std::move(program).error();
+    }
+    Calibration calibration;
+    calibration.parameter_bytes = program->parameter_bytes();
+    Ranks alone{{}, {sizes.back()}};
+    std::vector<std::int64_t> rows(static_cast<std::size_t>(sizes.back()));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        rows[i] = static_cast<std::int64_t>(i) % matrix.rows;
+    }
+    const SteadyTime begin = std::chrono::steady_clock::now();
+    TrainingStep step{*program, recipe, preprocessing, alone, sizes.back(), 1};
+    double rows_left = 0.0;
+    for (const std::int64_t size : sizes) {
+        rows_left += static_cast<double>(size);
+    }
+    for (const std::int64_t size : sizes) {
+        // Each size gets the part of the remaining time that its rows are of the remaining rows.
+        const Duration left = settings.steps_limit - (std::chrono::steady_clock::now() - begin);
+        const auto part = std::chrono::duration_cast<Duration>(left * (static_cast<double>(size) / rows_left));
+        rows_left -= static_cast<double>(size);
+        const auto used = std::span{rows}.first(static_cast<std::size_t>(size));
+        calibration.steps.push_back({size, step_seconds(step, matrix, used, settings, Deadline::after(part))});
+        if (size == sizes.front() || size == sizes.back()) {
+            calibration.memory.push_back({size, peak_memory_bytes()});
+        }
+    }
+    return calibration;
+}
+
+void measure_link(const c10::intrusive_ptr<c10d::ProcessGroup>& group,
+                  Calibration& calibration,
+                  const CalibrationSettings& settings) {
+    if (!group || group->getSize() == 1) {
+        return;
+    }
+    const auto size = static_cast<double>(group->getSize());
+    Ranks ranks{group, std::vector<std::int64_t>(static_cast<std::size_t>(group->getSize()), 1)};
+    const std::int64_t large = std::clamp(calibration.parameter_bytes, small_bytes, settings.link_bytes_max);
+    const double small_seconds = all_reduce_seconds(ranks, small_bytes, settings);
+    const double large_seconds = all_reduce_seconds(ranks, large, settings);
+    calibration.latency_seconds = small_seconds;
+    // Latency is not bandwidth; but a difference within the noise must not become an endless one.
+    const double transfer = std::max(large_seconds - small_seconds, 0.1 * large_seconds);
+    calibration.bytes_per_second = 2.0 * (size - 1.0) / size * static_cast<double>(large) / transfer;
+}
+
+std::int64_t peak_memory_bytes() {
+    struct rusage usage {};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+}
+
+} // namespace muster::worker

@@ -1,0 +1,43 @@
+/// Evaluator: predictions for many rows and their scores, the work shared among the members.
+#pragma once
+
+#include "model/messages.h"
+#include "worker/batch.h"
+#include "worker/program.h"
+#include "worker/ranks.h"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace muster::worker {
+
+/// Evaluates a program. References outlive it. One thread; with several ranks, all call it alike.
+class Evaluator {
+public:
+    Evaluator(ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks);
+
+    /// Computes the scores on rows of `matrix`. Every rank predicts its share of the rows, all get all predictions and
+    /// compute the same scores, so neither the scores nor what is decided by them depends on the shares.
+    /// Throws what the group throws.
+    [[nodiscard]] std::vector<Score> scores(const Matrix& matrix, std::span<const std::int64_t> rows);
+
+private:
+    ModelProgram& program_;
+    TaskKind task_;
+    std::int64_t outputs_;
+    Ranks& ranks_;
+    BatchBuffer buffer_;
+};
+
+/// Returns the targets of `rows`.
+[[nodiscard]] std::vector<float> targets_of(const Matrix& matrix, std::span<const std::int64_t> rows);
+
+/// Named rows of a matrix, to be evaluated.
+struct RowSet {
+    const char* name{}; ///< "training", "validation", "test"
+    const Matrix* matrix{};
+    std::vector<std::int64_t> rows;
+};
+
+} // namespace muster::worker

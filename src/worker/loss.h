@@ -1,0 +1,17 @@
+/// Losses as sums, so that parts of a batch add up to the whole whatever their sizes (algorithms.md 2.2).
+#pragma once
+
+#include "model/recipe.h"
+
+#include <ATen/core/Tensor.h>
+
+namespace muster::worker {
+
+/// Returns the loss of each local row, summed, divided by `global_rows`: a scalar. Summed over all members it is the
+/// mean loss of the global batch. A cross_entropy of two classes has one output and is a binary_cross_entropy.
+///   outputs  [n, outputs] of ModelProgram::forward; n may be 0
+///   target   as in Batch
+[[nodiscard]] at::Tensor
+loss_part(Loss loss, const at::Tensor& outputs, const at::Tensor& target, std::int64_t global_rows);
+
+} // namespace muster::worker

@@ -1,0 +1,36 @@
+/// AdamW and SGD with PyTorch's arithmetic, through its fused CPU kernels.
+#pragma once
+
+#include "model/recipe.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace muster::worker {
+
+/// Changes parameters by their gradients. Equal to torch.optim.AdamW (betas 0.9 and 0.999, eps 1e-8) and
+/// torch.optim.SGD with the recipe's settings. One thread at a time.
+class Optimizer {
+public:
+    /// `steps` is the length of the training, for the cosine schedule (as CosineAnnealingLR with T_max = steps).
+    Optimizer(const RecipeOptimizer& settings, std::vector<at::Tensor> parameters, std::int64_t steps);
+
+    /// Makes one step. Every parameter must have a gradient.
+    void step();
+    /// Learning rate of the next step.
+    [[nodiscard]] double learning_rate() const;
+
+private:
+    RecipeOptimizer settings_;
+    std::int64_t steps_;
+    std::int64_t done_{0};
+    std::vector<at::Tensor> parameters_;
+    std::vector<at::Tensor> gradients_;
+    std::vector<at::Tensor> first_;  ///< AdamW: mean of gradients; SGD: momentum
+    std::vector<at::Tensor> second_; ///< AdamW: mean of squared gradients
+    std::vector<at::Tensor> counts_; ///< AdamW: steps done, one scalar for each parameter
+};
+
+} // namespace muster::worker

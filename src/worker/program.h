@@ -1,0 +1,92 @@
+/// ModelProgram: the model that is trained. The only place that knows TorchScript (deprecated upstream).
+#pragma once
+
+#include "base/result.h"
+#include "model/preprocessing.h"
+#include "model/recipe.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace muster::worker {
+
+/// Prepares the calling thread for models: no TorchScript graph optimisation (a warm-up spike without gain), `threads`
+/// intra-op threads, one inter-op thread. Call it in each thread that builds or runs a program.
+/// Thread counts change the last bits of large sums, so they are always set and never guessed.
+void prepare_thread(int threads);
+
+/// A model that maps encoded rows to outputs. One thread at a time.
+class ModelProgram {
+public:
+    /// Builds the family of `recipe` for the width and outputs of `preprocessing`, with weights drawn from
+    /// recipe.seed by a generator of its own: uniform in +-1/sqrt(inputs), as torch.nn.Linear does.
+    /// Errors: invalid_argument, when recipe, target and each other do not fit.
+    [[nodiscard]] static Result<ModelProgram> build(const Recipe& recipe, const Preprocessing& preprocessing);
+    ~ModelProgram();
+    ModelProgram(ModelProgram&&) noexcept;
+    ModelProgram& operator=(ModelProgram&&) noexcept;
+
+    /// Computes outputs: `rows` [n, encoded columns] in the recipe's number type, returns [n, outputs]. Regression:
+    /// standardised; classification: logits. Records for backward unless grad mode is off.
+    [[nodiscard]] at::Tensor forward(const at::Tensor& rows);
+    /// Turns what forward() returned into what a consumer sees, float64 [n, outputs]: target units or probabilities.
+    [[nodiscard]] at::Tensor finish(const at::Tensor& outputs) const;
+
+    /// Trained tensors in a fixed order; they share memory with the model.
+    [[nodiscard]] const std::vector<at::Tensor>& parameters() const;
+    [[nodiscard]] std::int64_t parameter_count() const;
+    [[nodiscard]] std::int64_t parameter_bytes() const;
+    /// SHA-256 over the raw bytes of all parameters in order, hex.
+    [[nodiscard]] std::string parameters_digest() const;
+
+    /// Writes the archive that plain torch.jit.load runs on raw rows (api/model.md): preprocessing, the model and its
+    /// finish in one module. `fd` is written from its current position and stays the caller's.
+    /// Throws std::system_error when writing fails.
+    void export_archive(int fd) const;
+    /// The same into a file. Throws std::system_error.
+    void export_archive(const std::filesystem::path& path) const;
+
+private:
+    struct State;
+    explicit ModelProgram(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+/// Raw rows for an exported model.
+struct RawRows {
+    std::int64_t rows{};
+    std::vector<double> numbers;                      ///< [rows, number inputs] row-major, NaN = missing
+    std::vector<std::vector<std::string>> categories; ///< [rows][category inputs], "" = missing
+};
+
+/// An archive that export_archive() wrote. One thread at a time.
+class ExportedModel {
+public:
+    /// Loads an archive. Errors: invalid_argument, when it is not one of ours; not_found.
+    [[nodiscard]] static Result<ExportedModel> load(const std::filesystem::path& path);
+    ~ExportedModel();
+    ExportedModel(ExportedModel&&) noexcept;
+    ExportedModel& operator=(ExportedModel&&) noexcept;
+
+    [[nodiscard]] const std::vector<std::string>& number_names() const;
+    [[nodiscard]] const std::vector<std::string>& category_names() const;
+    [[nodiscard]] const std::string& target_name() const;
+    /// Names of the target's classes; empty for a regression.
+    [[nodiscard]] const std::vector<std::string>& target_categories() const;
+
+    /// Returns [rows, outputs] row-major. Errors: invalid_argument, when the shapes do not fit the model's inputs.
+    [[nodiscard]] Result<std::vector<double>> predict(const RawRows& raw) const;
+
+private:
+    struct State;
+    explicit ExportedModel(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+} // namespace muster::worker

@@ -1,0 +1,105 @@
+#include "worker/sampler.h"
+
+#include "base/assert.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace muster::worker {
+namespace {
+
+/// SplitMix64 (Steele, Lea, Flood 2014): one word of state, the same on every machine.
+class SplitMix {
+public:
+    explicit SplitMix(std::uint64_t seed) : state_{seed} {}
+
+    std::uint64_t next() {
+        state_ += 0x9E3779B97F4A7C15U;
+        std::uint64_t word = state_;
+        word = (word ^ (word >> 30U)) * 0xBF58476D1CE4E5B9U;
+        word = (word ^ (word >> 27U)) * 0x94D049BB133111EBU;
+        return word ^ (word >> 31U);
+    }
+
+    /// Uniform in [0, bound) without bias: Lemire, "Fast random integer generation in an interval" (2019).
+    std::uint64_t below(std::uint64_t bound) {
+        __extension__ using Wide = unsigned __int128;
+        Wide product = static_cast<Wide>(next()) * bound;
+        if (static_cast<std::uint64_t>(product) < bound) {
+            const std::uint64_t threshold = (0 - bound) % bound;
+            while (static_cast<std::uint64_t>(product) < threshold) {
+                product = static_cast<Wide>(next()) * bound;
+            }
+        }
+        return static_cast<std::uint64_t>(product >> 64U);
+    }
+
+private:
+    std::uint64_t state_;
+};
+
+/// Mixes two numbers into one seed, so that neighbouring seeds and epochs share nothing.
+std::uint64_t key(std::uint64_t seed, std::uint64_t stream) {
+    SplitMix mix{seed};
+    SplitMix mixed{mix.next() ^ (stream * 0xD1342543DE82EF95U)};
+    return mixed.next();
+}
+
+/// Fisher-Yates. std::shuffle is not used: its result is up to the library.
+void shuffle(std::span<std::int64_t> values, SplitMix random) {
+    for (std::size_t left = values.size(); left > 1; --left) {
+        std::swap(values[left - 1], values[random.below(left)]);
+    }
+}
+
+constexpr std::uint64_t split_stream = 0xFFFFFFFFFFFFFFFFU; // no epoch has this number
+
+} // namespace
+
+RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed) {
+    MUSTER_ASSERT(rows >= 0 && validation >= 0.0 && validation < 1.0);
+    std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
+    std::iota(order.begin(), order.end(), 0);
+    shuffle(order, SplitMix{key(seed, split_stream)});
+    auto kept = static_cast<std::int64_t>(std::floor(static_cast<double>(rows) * validation));
+    if (kept == 0 && validation > 0.0 && rows >= 2) {
+        kept = 1;
+    }
+    RowSplit split;
+    split.validation.assign(order.begin(), order.begin() + kept);
+    split.training.assign(order.begin() + kept, order.end());
+    std::ranges::sort(split.validation);
+    std::ranges::sort(split.training);
+    return split;
+}
+
+void shuffle_for_epoch(std::span<std::int64_t> rows, std::uint64_t seed, std::int64_t epoch) {
+    std::ranges::sort(rows); // the order must not depend on the epochs before
+    shuffle(rows, SplitMix{key(seed, static_cast<std::uint64_t>(epoch))});
+}
+
+std::int64_t batches_per_epoch(std::int64_t rows, std::int64_t batch) {
+    MUSTER_ASSERT(rows > 0 && batch > 0);
+    return (rows - 1) / batch + 1;
+}
+
+Interval global_batch(std::int64_t rows, std::int64_t batch, std::int64_t index) {
+    MUSTER_ASSERT(index >= 0 && index < batches_per_epoch(rows, batch));
+    return {index * batch, std::min(rows, (index + 1) * batch)};
+}
+
+Interval part_of(Interval whole, std::span<const std::int64_t> shares, std::size_t rank) {
+    MUSTER_ASSERT(rank < shares.size());
+    const auto first = shares.begin() + static_cast<std::ptrdiff_t>(rank);
+    const std::int64_t before = std::accumulate(shares.begin(), first, std::int64_t{0});
+    const std::int64_t total = std::accumulate(first, shares.end(), before);
+    MUSTER_ASSERT(total > 0);
+    __extension__ using Wide = __int128; // rows times shares may pass 64 bits
+    const auto cut = [&](std::int64_t share) {
+        return whole.begin + static_cast<std::int64_t>(static_cast<Wide>(whole.size()) * share / total);
+    };
+    return {cut(before), cut(before + *first)};
+}
+
+} // namespace muster::worker

@@ -1,0 +1,45 @@
+/// Which rows are trained on, in which order, and by whom: pure functions of seed, epoch and shares.
+///
+/// Layout "whole" (ARCHITECTURE.md, data layouts): global batch k of epoch e is an interval of one permutation keyed
+/// by (seed, e) and each member takes a part of it, so any number of members with any shares sees the same batches.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace muster::worker {
+
+/// Row numbers of the matrix, each in exactly one of the two.
+struct RowSplit {
+    std::vector<std::int64_t> training;   ///< ascending
+    std::vector<std::int64_t> validation; ///< ascending
+};
+
+/// A half-open interval of positions.
+struct Interval {
+    std::int64_t begin{};
+    std::int64_t end{};
+
+    [[nodiscard]] std::int64_t size() const { return end - begin; }
+    bool operator==(const Interval&) const = default;
+};
+
+/// Splits rows 0 to `rows` - 1 at random, keyed by `seed`: floor(rows * validation) rows are kept for validation, at
+/// least one when `validation` is above 0 and there are two rows.
+[[nodiscard]] RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed);
+
+/// Shuffles `rows` in place into the order of an epoch, keyed by (seed, epoch) and nothing else.
+void shuffle_for_epoch(std::span<std::int64_t> rows, std::uint64_t seed, std::int64_t epoch);
+
+/// Returns the number of global batches in an epoch; the last may be short. Both arguments are above 0.
+[[nodiscard]] std::int64_t batches_per_epoch(std::int64_t rows, std::int64_t batch);
+
+/// Returns the positions of global batch `index` within an epoch of `rows` positions.
+[[nodiscard]] Interval global_batch(std::int64_t rows, std::int64_t batch, std::int64_t index);
+
+/// Returns the part of `whole` that belongs to member `rank`, in proportion to `shares` (rows of a full batch, their
+/// sum above 0). The parts of all ranks follow one another without gap; a full batch is cut exactly by `shares`.
+[[nodiscard]] Interval part_of(Interval whole, std::span<const std::int64_t> shares, std::size_t rank);
+
+} // namespace muster::worker

@@ -1,0 +1,61 @@
+/// TrainingStep: forward, backward, summing over the members, optimizer. The inner loop of training and calibration.
+#pragma once
+
+#include "model/preprocessing.h"
+#include "model/recipe.h"
+#include "worker/batch.h"
+#include "worker/optimizer.h"
+#include "worker/program.h"
+#include "worker/ranks.h"
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+namespace muster::worker {
+
+/// What a step told all ranks alike.
+struct StepOutcome {
+    double loss{};     ///< mean over the global batch
+    bool finite{true}; ///< false: the loss is not a number; nothing was changed
+    bool stop{false};  ///< some rank wanted to stop; nothing was changed
+    double compute_seconds{};
+    double wait_seconds{};
+};
+
+/// Makes steps. References outlive it. One thread, the same sequence of steps on every rank.
+///
+/// Gradients are summed by c10d::Reducer while backward still runs. The loss and each rank's wish to stop travel with
+/// them as the gradient of one more parameter, so all ranks know both in the same step without another message.
+class TrainingStep {
+public:
+    /// `rows_max` is the largest local part of a batch, `steps` the length of the training.
+    TrainingStep(ModelProgram& program,
+                 const Recipe& recipe,
+                 const Preprocessing& preprocessing,
+                 Ranks& ranks,
+                 std::int64_t rows_max,
+                 std::int64_t steps);
+    ~TrainingStep();
+    TrainingStep(const TrainingStep&) = delete;
+    TrainingStep& operator=(const TrainingStep&) = delete;
+
+    /// Trains on this rank's `rows` (there may be none) of a global batch of `global_rows`.
+    /// Throws what the group throws.
+    [[nodiscard]] StepOutcome
+    run(const Matrix& matrix, std::span<const std::int64_t> rows, std::int64_t global_rows, bool stop_wanted);
+
+private:
+    struct Reduction;
+    at::Tensor forward_loss(const Matrix& matrix, std::span<const std::int64_t> rows, std::int64_t global_rows);
+    void drop_gradients();
+
+    ModelProgram& program_;
+    Loss loss_;
+    Ranks& ranks_;
+    BatchBuffer buffer_;
+    Optimizer optimizer_;
+    std::unique_ptr<Reduction> reduction_; ///< null when alone
+};
+
+} // namespace muster::worker

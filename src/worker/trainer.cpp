@@ -1,0 +1,221 @@
+#include "worker/trainer.h"
+
+#include "base/digest.h"
+#include "worker/baselines.h"
+#include "worker/evaluation.h"
+#include "worker/ranks.h"
+#include "worker/sampler.h"
+#include "worker/step.h"
+
+#include <algorithm>
+#include <bit>
+#include <charconv>
+#include <numeric>
+#include <optional>
+
+namespace muster::worker {
+namespace {
+
+/// A training under way.
+class Training {
+public:
+    Training(ModelProgram& program,
+             const Recipe& recipe,
+             const Preprocessing& preprocessing,
+             const MatrixSet& matrices,
+             const TrainingOrder& order)
+        : program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, matrices_{matrices}, order_{order},
+          ranks_{order.group, order.batch_rows}, split_{split_rows(
+                                                     matrices.train.rows, recipe.data.validation, recipe.seed)},
+          training_rows_{std::ssize(split_.training)}, steps_{recipe.epochs *
+                                                              batches_per_epoch(training_rows_, ranks_.batch())},
+          evaluator_{program, recipe, preprocessing, ranks_} {}
+
+    Result<Done> run() {
+        if (!ranks_.agree(fingerprint())) {
+            return Error{ErrorCode::conflict, "the members do not train on the same data with the same plan"};
+        }
+        ranks_.copy_from_first(program_.parameters());
+        {
+            const std::int64_t rows_max = ranks_.shares()[ranks_.rank()] + 1; // a short batch may round up
+            TrainingStep step{program_, recipe_, preprocessing_, ranks_, rows_max, steps_};
+            order_of_epoch_ = split_.training;
+            for (std::int64_t epoch = 0; epoch < recipe_.epochs && !done_.stopped_early; ++epoch) {
+                if (auto trained = run_epoch(step, epoch); !trained) {
+                    return std::move(trained).error();
+                }
+                finish_epoch(epoch);
+            }
+        }
+        return finish();
+    }
+
+private:
+    /// What must be equal at all members; a mismatch would otherwise train a model of nothing.
+    std::vector<std::int64_t> fingerprint() const {
+        const auto number = [](const std::string& hex) {
+            std::uint64_t value = 0;
+            std::from_chars(hex.data(), hex.data() + std::min<std::size_t>(16, hex.size()), value, 16);
+            return std::bit_cast<std::int64_t>(value);
+        };
+        Sha256 shares;
+        shares.update(std::as_bytes(std::span{ranks_.shares()}));
+        return {matrices_.train.rows,
+                matrices_.test.rows,
+                matrices_.train.columns,
+                program_.parameter_count(),
+                steps_,
+                static_cast<std::int64_t>(recipe_.number_type),
+                std::bit_cast<std::int64_t>(recipe_.seed),
+                number(recipe_.digest),
+                number(shares.finish_hex())};
+    }
+
+    Result<void> run_epoch(TrainingStep& step, std::int64_t epoch) {
+        shuffle_for_epoch(order_of_epoch_, recipe_.seed, epoch);
+        const std::int64_t batches = batches_per_epoch(training_rows_, ranks_.batch());
+        for (std::int64_t index = 0; index < batches; ++index) {
+            const Interval whole = global_batch(training_rows_, ranks_.batch(), index);
+            const Interval own = ranks_.own_part(whole);
+            const std::span<const std::int64_t> rows = std::span{order_of_epoch_}.subspan(
+                static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size()));
+            const StepOutcome outcome = step.run(matrices_.train, rows, whole.size(), order_.stop.stop_requested());
+            const std::int64_t number = done_.steps + 1;
+            if (outcome.stop) {
+                return Error{ErrorCode::unavailable, "stopped at step " + std::to_string(number)};
+            }
+            if (!outcome.finite) {
+                return Error{ErrorCode::invalid_argument, "loss is not a number at step " + std::to_string(number)};
+            }
+            done_.steps = number;
+            done_.rows += own.size();
+            done_.compute_seconds += outcome.compute_seconds;
+            loss_ = outcome.loss;
+            const SteadyTime now = std::chrono::steady_clock::now();
+            if (number == 1) {
+                done_.first_step_seconds = seconds_between(order_.started, now);
+            }
+            if (now - reported_ >= order_.progress_interval) {
+                report(epoch, now);
+            }
+        }
+        return {};
+    }
+
+    void finish_epoch(std::int64_t epoch) {
+        if (!split_.validation.empty()) {
+            const SteadyTime begin = std::chrono::steady_clock::now();
+            const double waited = ranks_.wait_seconds();
+            validation_ = evaluator_.scores(matrices_.train, split_.validation);
+            done_.compute_seconds +=
+                seconds_between(begin, std::chrono::steady_clock::now()) - (ranks_.wait_seconds() - waited);
+            done_.stopped_early = recipe_.stop_when_met && !order_.requirements.empty() &&
+                                  meets(validation_, order_.requirements) && epoch + 1 < recipe_.epochs;
+        }
+        report(epoch, std::chrono::steady_clock::now());
+    }
+
+    void report(std::int64_t epoch, SteadyTime now) {
+        reported_ = now;
+        if (!order_.progress) {
+            return;
+        }
+        Progress progress;
+        progress.step = done_.steps;
+        progress.steps = steps_;
+        progress.epoch = epoch;
+        progress.loss = loss_;
+        const double elapsed = seconds_between(order_.started, now);
+        progress.rows_per_second = elapsed > 0.0 ? static_cast<double>(done_.rows) / elapsed : 0.0;
+        progress.compute_seconds = done_.compute_seconds;
+        progress.wait_seconds = ranks_.wait_seconds();
+        progress.bytes_sent = order_.bytes_sent ? order_.bytes_sent() : 0;
+        if (ranks_.rank() == 0) {
+            progress.validation = validation_;
+        }
+        order_.progress(progress);
+    }
+
+    /// Rows to be scored for the report. A sample of the training rows is fixed by the seed, not by the shares.
+    std::vector<RowSet> row_sets() const {
+        std::vector<std::int64_t> sample = split_.training;
+        if (sample.size() > scored_training_rows_max) {
+            shuffle_for_epoch(sample, recipe_.seed, 0);
+            sample.resize(scored_training_rows_max);
+        }
+        std::vector<RowSet> sets{{"training", &matrices_.train, std::move(sample)}};
+        if (!split_.validation.empty()) {
+            sets.push_back({"validation", &matrices_.train, split_.validation});
+        }
+        if (matrices_.test.rows > 0) {
+            std::vector<std::int64_t> all(static_cast<std::size_t>(matrices_.test.rows));
+            std::iota(all.begin(), all.end(), 0);
+            sets.push_back({"test", &matrices_.test, std::move(all)});
+        }
+        return sets;
+    }
+
+    Done finish() {
+        const std::vector<RowSet> sets = row_sets();
+        std::vector<EvaluationResult> results;
+        for (const RowSet& set : sets) {
+            results.push_back({"trained", set.name, evaluator_.scores(*set.matrix, set.rows)});
+        }
+        done_.parameters_digest = program_.parameters_digest();
+        // Rank 0 goes on alone: nothing after this line is collective.
+        if (ranks_.rank() == 0) {
+            auto others = baselines(recipe_, preprocessing_, matrices_.train, split_.training, sets);
+            results.insert(results.end(), others.begin(), others.end());
+            done_.evaluations = std::move(results);
+            done_.preprocessing = preprocessing_;
+        }
+        done_.wait_seconds = ranks_.wait_seconds();
+        done_.bytes_sent = order_.bytes_sent ? order_.bytes_sent() : 0;
+        done_.seconds = seconds_between(order_.started, std::chrono::steady_clock::now());
+        return std::move(done_);
+    }
+
+    ModelProgram& program_;
+    const Recipe& recipe_;
+    const Preprocessing& preprocessing_;
+    const MatrixSet& matrices_;
+    const TrainingOrder& order_;
+    Ranks ranks_;
+    RowSplit split_;
+    std::int64_t training_rows_;
+    std::int64_t steps_;
+    Evaluator evaluator_;
+    std::vector<std::int64_t> order_of_epoch_;
+    std::vector<Score> validation_;
+    SteadyTime reported_{std::chrono::steady_clock::now()};
+    double loss_{};
+    Done done_;
+};
+
+} // namespace
+
+RowCounts row_counts(const Recipe& recipe, std::int64_t rows) {
+    const RowSplit split = split_rows(rows, recipe.data.validation, recipe.seed);
+    return {.training = std::ssize(split.training), .validation = std::ssize(split.validation)};
+}
+
+Result<Done> train(ModelProgram& program,
+                   const Recipe& recipe,
+                   const Preprocessing& preprocessing,
+                   const MatrixSet& matrices,
+                   const TrainingOrder& order) {
+    const std::size_t members = order.group ? static_cast<std::size_t>(order.group->getSize()) : 1;
+    const bool negative = std::ranges::any_of(order.batch_rows, [](std::int64_t rows) { return rows < 0; });
+    if (order.batch_rows.size() != members || negative ||
+        std::accumulate(order.batch_rows.begin(), order.batch_rows.end(), std::int64_t{0}) < 1) {
+        return Error{ErrorCode::invalid_argument,
+                     "the plan gives shares for " + std::to_string(order.batch_rows.size()) + " of " +
+                         std::to_string(members) + " members, or no rows at all"};
+    }
+    if (row_counts(recipe, matrices.train.rows).training < 1) {
+        return Error{ErrorCode::invalid_argument, "no rows are left to train on", "/data/validation"};
+    }
+    return Training{program, recipe, preprocessing, matrices, order}.run();
+}
+
+} // namespace muster::worker
