@@ -80,7 +80,10 @@ std::filesystem::path AuditLog::rotated(int number) const {
 }
 
 Result<void> AuditLog::rotate() {
-    for (int number = settings_.files_max - 2; number >= 0; --number) {
+    // After a rotation that could not open the new file, the older ones must not move on once more.
+    std::error_code ignored;
+    const int first = std::filesystem::exists(path_, ignored) ? settings_.files_max - 2 : -1;
+    for (int number = first; number >= 0; --number) {
         if (::rename(rotated(number).c_str(), rotated(number + 1).c_str()) != 0 && errno != ENOENT) {
             return broken(rotated(number), "rename", errno);
         }

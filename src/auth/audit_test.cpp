@@ -82,6 +82,21 @@ TEST_F(Audit, rotates_by_size_and_keeps_a_bounded_number_of_files) {
     EXPECT_EQ(std::stoi(newest_of_older.substr(7)) + 1, std::stoi(oldest_of_newest.substr(7)));
 }
 
+TEST_F(Audit, moves_older_files_only_when_there_is_a_newer_one) {
+    const auto log = open({.bytes_max = 4'096, .files_max = 3});
+    const auto fill = [&] {
+        const auto files = std::distance(std::filesystem::directory_iterator{folder_}, {});
+        while (std::distance(std::filesystem::directory_iterator{folder_}, {}) == files) {
+            ASSERT_TRUE(log->append({"caller", "create", "object", Outcome::done}));
+        }
+    };
+    fill(); // now audit.jsonl and audit.jsonl.1
+    std::filesystem::remove(path_);
+    fill(); // audit.jsonl is back, and .1 did not become .2
+    EXPECT_TRUE(std::filesystem::exists(path_.string() + ".1"));
+    EXPECT_FALSE(std::filesystem::exists(path_.string() + ".2"));
+}
+
 TEST_F(Audit, keeps_lines_apart_when_many_threads_write) {
     const auto log = open();
     {
