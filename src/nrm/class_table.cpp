@@ -41,6 +41,8 @@ std::string_view name_of(AttributeType type) {
         return "enumeration value";
     case AttributeType::structure:
         return "object";
+    case AttributeType::map:
+        return "map of names to values";
     case AttributeType::any:
         return "any value";
     }

@@ -12,8 +12,9 @@
 namespace muster::nrm {
 
 /// The JSON type of an attribute or of a member of a structured one.
-/// `date_time` is RFC 3339 text, `dn` a distinguished name; `any` is not looked into.
-enum class AttributeType { string, integer, real, boolean, dn, date_time, enumeration, structure, any };
+/// `date_time` is RFC 3339 text, `dn` a distinguished name, `map` an object with at least one member, of any names and
+/// values; `any` is not looked into.
+enum class AttributeType { string, integer, real, boolean, dn, date_time, enumeration, structure, map, any };
 
 /// Returns the type as a consumer knows it, e.g. "integer".
 [[nodiscard]] std::string_view name_of(AttributeType type);

@@ -340,6 +340,7 @@ Json example(const Attribute& row) {
             }
             return object;
         }
+        case AttributeType::map:
         case AttributeType::any:
             return Json{{"anything", {1, nullptr}}};
         }

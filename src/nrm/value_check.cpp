@@ -151,6 +151,11 @@ Json checked_single(
         return value;
     case AttributeType::structure:
         return checked_structure(row, value, where, completeness, problems);
+    case AttributeType::map:
+        if (!value.is_object() || value.empty()) {
+            add_problem(problems, expected("object with at least one member", value, where));
+        }
+        return value;
     case AttributeType::any:
         return value;
     }

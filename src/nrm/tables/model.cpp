@@ -17,7 +17,7 @@ constexpr std::array supported_perf_indicator{
 constexpr std::array ml_capability_info{
     Attribute{.name = "aIMLInferenceName"},
     Attribute{.name = "capabilityName"},
-    Attribute{.name = "mLCapabilityParameters", .type = any},
+    Attribute{.name = "mLCapabilityParameters", .type = map},
 };
 
 constexpr std::array ml_model{
