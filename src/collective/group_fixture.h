@@ -12,6 +12,7 @@
 
 #include <exception>
 #include <functional>
+#include <latch>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -141,12 +142,14 @@ using Adjust = std::function<void(GroupSpec&)>;
 /// Connects `size` ranks and runs `body(group)` on each in its own thread. `adjust` changes every spec before.
 inline void run_ranks(int size, const std::function<void(Group&)>& body, const Adjust& adjust = {}) {
     const Town town{size};
+    std::latch connected{size};
     in_threads(size, [&](int rank) {
         auto spec = town.spec(rank);
         if (adjust) {
             adjust(spec);
         }
         auto group = connect(town, std::move(spec));
+        connected.arrive_and_wait(); // What a quick rank does wrong must not fail another one's connect().
         if (!group) {
             throw std::runtime_error{group.error().text()};
         }

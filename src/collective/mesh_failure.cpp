@@ -86,8 +86,8 @@ int Mesh::silent_one(int target) const {
     while (suspect != rank_ && !seen[static_cast<std::size_t>(suspect)]) {
         seen[static_cast<std::size_t>(suspect)] = true;
         const auto& waiting = peers_[static_cast<std::size_t>(suspect)].waiting;
-        const bool waits = waiting && waiting->call.sequence == call_.sequence && waiting->at >= fresh_after &&
-                           waiting->target >= 0 && waiting->target < size_;
+        // It may still be in an earlier operation than this rank.
+        const bool waits = waiting && waiting->at >= fresh_after && waiting->target >= 0 && waiting->target < size_;
         if (!waits) {
             return suspect;
         }
