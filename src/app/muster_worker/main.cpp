@@ -1,0 +1,181 @@
+/// muster-worker: trains for one job, in a box. Started by a function's agent, which passes all descriptors.
+#include "base/file.h"
+#include "base/log.h"
+#include "wire/preprocessing.h"
+#include "worker/sandbox.h"
+#include "worker/sandbox_warm_up.h"
+#include "worker/session.h"
+
+#include <CLI/CLI.hpp>
+#include <fcntl.h>
+
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace muster;
+
+constexpr int usage_error = 2;
+constexpr std::uintmax_t matrix_json_bytes_max = 64U << 20U;
+
+struct Arguments {
+    int control_listener{-1};
+    int peer_listener{-1};
+    int output{-1};
+    std::vector<std::string> data;
+    int threads{1};
+    std::int64_t memory_bytes_max{0};
+    std::int64_t lease_seconds{30};
+    std::vector<std::string> allow_missing;
+};
+
+void declare(CLI::App& program, Arguments& arguments) {
+    const CLI::Range descriptor{0, 1 << 20};
+    program.add_option("--control-listen-fd", arguments.control_listener, "Listening Unix socket for the agent")
+        ->required()
+        ->check(descriptor);
+    program.add_option("--peer-listen-fd", arguments.peer_listener, "Listening TCP socket for other members")
+        ->required()
+        ->check(descriptor);
+    program.add_option("--output-fd", arguments.output, "File for the model archive, readable and writable")
+        ->required()
+        ->check(descriptor);
+    program
+        .add_option("--data-fd",
+                    arguments.data,
+                    "NAME=FD for matrix.json, train.features, train.target, test.features, test.target")
+        ->required();
+    program.add_option("--threads", arguments.threads, "Threads of one operation")->check(CLI::Range{1, 1024});
+    program.add_option("--memory-limit", arguments.memory_bytes_max, "Bytes of memory; 0: no limit of its own")
+        ->check(CLI::NonNegativeNumber);
+    program.add_option("--lease-seconds", arguments.lease_seconds, "Seconds to live without word from the agent")
+        ->check(CLI::Range{1, 86'400});
+    program
+        .add_option("--allow-missing-isolation",
+                    arguments.allow_missing,
+                    "Run although the kernel lacks these: landlock, seccomp")
+        ->delimiter(',');
+}
+
+Result<std::map<std::string, int>> data_descriptors(const std::vector<std::string>& entries) {
+    const std::vector<std::string> names{
+        "matrix.json", "train.features", "train.target", "test.features", "test.target"};
+    std::map<std::string, int> found;
+    for (const auto& entry : entries) {
+        const auto equals = entry.find('=');
+        const auto name = entry.substr(0, equals);
+        if (std::find(names.begin(), names.end(), name) == names.end()) {
+            return not_allowed("--data-fd", name, names);
+        }
+        const auto number = equals == std::string::npos ? std::string{} : entry.substr(equals + 1);
+        int fd = -1;
+        const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), fd);
+        if (error != std::errc{} || end != number.data() + number.size() || ::fcntl(fd, F_GETFD) < 0) {
+            return Error{ErrorCode::invalid_argument, "\"" + entry + "\" names no open descriptor", "--data-fd"};
+        }
+        found[name] = fd;
+    }
+    return found;
+}
+
+Result<worker::SessionData> read_data(const std::vector<std::string>& entries) {
+    auto descriptors = data_descriptors(entries);
+    if (!descriptors) {
+        return std::move(descriptors).error();
+    }
+    const auto fd = [&](const char* name) {
+        const auto found = descriptors->find(name);
+        return found == descriptors->end() ? -1 : found->second;
+    };
+    const auto text = read_file("/proc/self/fd/" + std::to_string(fd("matrix.json")), matrix_json_bytes_max);
+    if (!text) {
+        return Error{text.error()}.within("matrix.json");
+    }
+    const auto json = nlohmann::json::parse(*text, nullptr, false);
+    if (!json.is_object()) {
+        return Error{ErrorCode::invalid_argument, "no JSON object", "matrix.json"};
+    }
+    auto info = wire::matrix_info_from_json(json.value("info", nlohmann::json{}));
+    auto preprocessing = wire::preprocessing_from_json(json.value("preprocessing", nlohmann::json{}));
+    if (!info || !preprocessing) {
+        return Error{!info ? info.error() : preprocessing.error()}.within("matrix.json");
+    }
+    auto matrices =
+        worker::map_matrices({fd("train.features"), fd("train.target"), fd("test.features"), fd("test.target")}, *info);
+    if (!matrices) {
+        return std::move(matrices).error();
+    }
+    return worker::SessionData{std::move(*matrices), std::move(*info), std::move(*preprocessing)};
+}
+
+/// The order matters: see worker/sandbox.h.
+Result<std::string> close_the_box(const Arguments& arguments) {
+    worker::SandboxSpec spec;
+    spec.listeners = {arguments.control_listener, arguments.peer_listener};
+    spec.output = arguments.output;
+    spec.memory_bytes_max = arguments.memory_bytes_max;
+    spec.allow_missing = arguments.allow_missing;
+    if (auto warm = worker::warm_up_alone(); !warm) {
+        return std::move(warm).error();
+    }
+    auto files = worker::forbid_files(spec);
+    if (!files) {
+        return files;
+    }
+    if (auto warm = worker::warm_up_threads(arguments.threads); !warm) {
+        return std::move(warm).error();
+    }
+    auto calls = worker::forbid_calls(spec);
+    if (!calls) {
+        return calls;
+    }
+    return *files + " " + *calls;
+}
+
+int run(const Arguments& arguments) {
+    worker::settle_process(arguments.threads);
+    auto data = read_data(arguments.data);
+    if (!data) {
+        log::error("the worker cannot read its data {}", log::field("reason", data.error().text()));
+        return static_cast<int>(worker::SessionEnd::failed);
+    }
+    const auto box = close_the_box(arguments);
+    if (!box) {
+        log::error("the worker does not start {}", log::field("reason", box.error().text()));
+        return static_cast<int>(worker::SessionEnd::failed);
+    }
+    log::info("worker in its box {} rows={} threads={}", *box, data->info.rows, arguments.threads);
+    worker::SessionSettings settings;
+    settings.control_listener = arguments.control_listener;
+    settings.lease = std::chrono::seconds{arguments.lease_seconds};
+    settings.job.peer_listener = arguments.peer_listener;
+    settings.job.output = arguments.output;
+    settings.job.threads = arguments.threads;
+    worker::Session session{settings, *data};
+    const auto ended = session.run();
+    log::info("worker ends status={}", static_cast<int>(ended));
+    // Without destructors: the job's thread may be within a long step, and nothing is left to be saved.
+    std::_Exit(static_cast<int>(ended));
+}
+
+} // namespace
+
+int main(int count, char** values) {
+    CLI::App program{"Trains for one job of a muster function. Started by `muster function`, not by hand."};
+    Arguments arguments;
+    declare(program, arguments);
+    try {
+        program.parse(count, values);
+    } catch (const CLI::ParseError& error) { // CLI11's way to say --help and wrong arguments
+        return program.exit(error) == 0 ? 0 : usage_error;
+    }
+    try {
+        return run(arguments);
+    } catch (const std::exception& error) { // the last boundary
+        log::error("the worker ends {}", log::field("reason", error.what()));
+        return static_cast<int>(worker::SessionEnd::failed);
+    }
+}

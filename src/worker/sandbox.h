@@ -1,0 +1,34 @@
+/// The worker's box: after it, the process can compute and use the descriptors it holds, and nothing else.
+///
+/// A user's model archive is an untrusted program, so the box closes before one is looked at. Two steps, because
+/// Landlock binds the calling thread and those it starts, while seccomp binds all threads of the process:
+///   1. forbid_files() while the process has one thread: no_new_privs, not dumpable, no core, limits, Landlock;
+///   2. warm_up.h with the final number of threads (they inherit step 1);
+///   3. forbid_calls(): the seccomp allow-list, for all threads; anything else kills the process.
+/// What a closed box still allows: docs/security.md. No torch.
+#pragma once
+
+#include "base/result.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace muster::worker {
+
+struct SandboxSpec {
+    std::vector<int> listeners{};             ///< listening sockets that may accept connections
+    int output{-1};                           ///< the descriptor that may be truncated
+    std::int64_t memory_bytes_max{};          ///< RLIMIT_DATA and RLIMIT_FSIZE; 0: as they are
+    std::vector<std::string> allow_missing{}; ///< of "landlock", "seccomp": run without when the kernel lacks it
+};
+
+/// First step. Returns for the log what is in force, e.g. "landlock=7".
+/// Errors: invalid_argument, for an unknown name in allow_missing; conflict, when the process has several threads;
+/// unavailable, when a required part is missing and was not opted out of by name, or fails.
+[[nodiscard]] Result<std::string> forbid_files(const SandboxSpec& spec);
+
+/// Last step. Returns for the log what is in force, e.g. "seccomp=on". Errors: unavailable, as above.
+[[nodiscard]] Result<std::string> forbid_calls(const SandboxSpec& spec);
+
+} // namespace muster::worker

@@ -1,0 +1,191 @@
+#include "worker/sandbox_warm_up.h"
+
+#include "base/fd.h"
+#include "collective/group.h"
+#include "tls/context.h"
+#include "tls/keys.h"
+#include "worker/c10d/backend.h"
+#include "worker/program.h"
+#include "worker/trainer.h"
+
+#include <ATen/Context.h>
+#include <malloc.h>
+#include <openssl/bio.h>
+#include <openssl/ssl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <ctime>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <thread>
+
+namespace muster::worker {
+
+namespace {
+
+constexpr int malloc_arenas_beside_threads = 4;
+constexpr std::int64_t warm_up_rows = 512;
+constexpr int handshake_turns_max = 8;
+
+Error cold(const std::string& why) {
+    return {ErrorCode::unavailable, "warming up failed: " + why};
+}
+
+UniqueFd memory_file(const char* name, std::int64_t bytes) {
+    UniqueFd fd{::memfd_create(name, MFD_CLOEXEC)};
+    if (!fd.valid() || ::ftruncate(fd.get(), bytes) != 0) {
+        throw std::system_error{errno, std::generic_category(), "make a file in memory"};
+    }
+    return fd;
+}
+
+/// A training that is small but takes every way a real one takes.
+Result<void> train_a_little(const c10::intrusive_ptr<c10d::ProcessGroup>& group) {
+    Recipe recipe;
+    recipe.name = "warm-up";
+    recipe.data.target = "y";
+    recipe.model.hidden = {64};
+    recipe.batch = warm_up_rows / 4;
+    recipe.metrics = {"mae"};
+    Preprocessing preprocessing;
+    preprocessing.inputs = {{.name = "x"}, {.name = "c", .kind = ColumnKind::category, .categories = {"a", "b"}}};
+    preprocessing.target = {.name = "y"};
+    MatrixInfo info;
+    info.rows = warm_up_rows;
+    info.columns = preprocessing.encoded_columns();
+    const auto features = memory_file("features", info.rows * info.columns * 4);
+    const auto target = memory_file("target", info.rows * 4);
+    const auto matrices = map_matrices({features.get(), target.get(), -1, -1}, info);
+    auto program = ModelProgram::build(recipe, preprocessing);
+    if (!matrices || !program) {
+        return cold(!matrices ? matrices.error().text() : program.error().text());
+    }
+    TrainingOrder order;
+    order.group = group;
+    order.batch_rows = {recipe.batch};
+    if (const auto done = train(*program, recipe, preprocessing, *matrices, order); !done) {
+        return cold(done.error().text());
+    }
+    program->export_archive(memory_file("archive", 0).get());
+    return {};
+}
+
+using Connection = std::unique_ptr<SSL, decltype(&SSL_free)>;
+
+/// Both ends of a handshake in memory, turn by turn.
+Result<void> shake_hands(const tls::Context& server_context, const tls::Context& client_context) {
+    const Connection server{SSL_new(server_context.native()), SSL_free};
+    const Connection client{SSL_new(client_context.native()), SSL_free};
+    BIO* near_end = nullptr;
+    BIO* far_end = nullptr;
+    if (!server || !client || BIO_new_bio_pair(&near_end, 0, &far_end, 0) != 1) {
+        return cold("OpenSSL has no memory");
+    }
+    SSL_set_bio(server.get(), near_end, near_end);
+    SSL_set_bio(client.get(), far_end, far_end);
+    SSL_set_accept_state(server.get());
+    SSL_set_connect_state(client.get());
+    for (int turn = 0; turn < handshake_turns_max; ++turn) {
+        const int client_done = SSL_do_handshake(client.get());
+        const int server_done = SSL_do_handshake(server.get());
+        if (client_done == 1 && server_done == 1) {
+            return {};
+        }
+        if (client_done != 1 && SSL_get_error(client.get(), client_done) == SSL_ERROR_SSL) {
+            return cold(tls::handshake_failure(client.get(), SSL_ERROR_SSL));
+        }
+    }
+    return cold("a handshake with ourselves did not end");
+}
+
+/// Makes the error paths load their texts as well: a refused peer is reported from within the box.
+void fail_a_handshake(const tls::Context& server_context) {
+    const Connection server{SSL_new(server_context.native()), SSL_free};
+    BIO* input = BIO_new(BIO_s_mem());
+    static constexpr char noise[] = "this is no TLS at all";
+    BIO_write(input, noise, sizeof noise);
+    SSL_set_bio(server.get(), input, BIO_new(BIO_s_mem()));
+    SSL_set_accept_state(server.get());
+    const int result = SSL_do_handshake(server.get());
+    (void)tls::handshake_failure(server.get(), SSL_get_error(server.get(), result));
+}
+
+Result<void> use_tls() {
+    const auto now = std::chrono::system_clock::now();
+    const auto authority = tls::Authority::open(tls::Authority::make_root("warm-up", std::chrono::hours{1}, now));
+    if (!authority) {
+        return cold(authority.error().text());
+    }
+    tls::CertificateSpec spec;
+    spec.uri = tls::job_uri("warm-up", "none");
+    spec.lifetime = std::chrono::hours{1};
+    auto own = authority->issue(spec, now);
+    if (!own) {
+        return cold(own.error().text());
+    }
+    const tls::Credentials credentials{std::move(*own), authority->certificate()};
+    const auto server = tls::Context::server(credentials, tls::ClientCertificate::required);
+    const auto client = tls::Context::client(credentials);
+    if (!server || !client) {
+        return cold(!server ? server.error().text() : client.error().text());
+    }
+    fail_a_handshake(*server);
+    return shake_hands(*server, *client);
+}
+
+/// Refuses instead of throwing: a worker that cannot start says why.
+Result<void> guarded(const std::function<Result<void>()>& action) {
+    try {
+        return action();
+    } catch (const std::exception& error) { // the boundary of the start: its caller is main
+        return cold(error.what());
+    }
+}
+
+} // namespace
+
+void settle_process(int threads) {
+    ::setenv("TZ", "UTC0", 1);
+    ::tzset();
+    ::mallopt(M_ARENA_MAX, malloc_arenas_beside_threads + std::max(1, threads));
+    ::signal(SIGPIPE, SIG_IGN);
+    at::globalContext().setUserEnabledMkldnn(false);
+}
+
+Result<void> warm_up_alone() {
+    return guarded([]() -> Result<void> {
+        if (auto done = use_tls(); !done) {
+            return done;
+        }
+        prepare_thread(1);
+        return train_a_little({});
+    });
+}
+
+Result<void> warm_up_threads(int threads) {
+    Result<void> result;
+    std::thread{[&] {
+        result = guarded([threads]() -> Result<void> {
+            prepare_thread(threads);
+            collective::GroupSpec alone;
+            alone.job = "warm-up";
+            alone.members.resize(1);
+            const auto dialer = collective::tcp_dialer();
+            auto group =
+                collective::Group::connect(std::move(alone), -1, *dialer, Deadline::after(std::chrono::seconds{1}));
+            if (!group) {
+                return cold(group.error().text());
+            }
+            return train_a_little(make_process_group(std::move(*group)));
+        });
+    }}.join();
+    return result;
+}
+
+} // namespace muster::worker

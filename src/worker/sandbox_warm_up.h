@@ -1,0 +1,21 @@
+/// What torch and OpenSSL do only once, done before the box closes: they read files and start threads.
+#pragma once
+
+#include "base/result.h"
+
+namespace muster::worker {
+
+/// Settings of this process that must come before everything else: the time zone is UTC and malloc's arenas are
+/// counted beforehand, so that neither reads files later; torch computes without oneDNN, whose kernels are compiled at
+/// run time into executable memory (docs/decisions/0003-no-onednn-in-the-worker.md). SIGPIPE is ignored.
+void settle_process(int threads);
+
+/// First part, on the calling thread alone: OpenSSL with a whole mutual-TLS handshake in memory, torch with a tiny
+/// training and an exported archive. Starts no thread that outlives it. Errors: unavailable, with what does not work.
+[[nodiscard]] Result<void> warm_up_alone();
+
+/// Second part: a training with `threads` threads through c10d::Reducer, on a thread of its own.
+/// Errors: unavailable, with what does not work.
+[[nodiscard]] Result<void> warm_up_threads(int threads);
+
+} // namespace muster::worker
