@@ -1,14 +1,18 @@
-#include "worker/batch.h"
+#include "worker/exported_model.h"
 #include "worker/optimizer.h"
 #include "worker/program.h"
 #include "worker/testing_matrix.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <limits>
 
 namespace muster::worker {
@@ -65,6 +69,29 @@ at::Tensor encode_all(const Preprocessing& preprocessing, at::ScalarType type) {
     return rows.to(type);
 }
 
+/// Leaves an archive with its inputs and outputs where exported_model_test.py looks for them.
+void leave_for_python(const ModelProgram& program, const ExportedModel& exported, const at::Tensor& outputs) {
+    const char* folder = std::getenv("MUSTER_EXPORT_FOLDER");
+    if (folder == nullptr) {
+        return;
+    }
+    nlohmann::json expected{{"number_names", exported.number_names()},
+                            {"category_names", exported.category_names()},
+                            {"target_name", exported.target_name()},
+                            {"target_categories", exported.target_categories()},
+                            {"categories", raw_rows.categories}};
+    for (std::size_t i = 0; i < static_cast<std::size_t>(raw_rows.rows); ++i) {
+        expected["numbers"].push_back({raw_rows.numbers[2 * i], raw_rows.numbers[2 * i + 1]}); // NaN becomes null
+        const at::Tensor row = outputs[static_cast<std::int64_t>(i)].contiguous();
+        expected["outputs"].push_back(
+            std::vector<double>(row.const_data_ptr<double>(), row.const_data_ptr<double>() + row.numel()));
+    }
+    const auto number = std::distance(std::filesystem::directory_iterator{folder}, {});
+    const auto name = std::filesystem::path{folder} / std::to_string(number);
+    program.export_archive(name.string() + ".pt");
+    std::ofstream{name.string() + ".json"} << expected;
+}
+
 class Exported : public testing::TestWithParam<std::tuple<Loss, NumberType>> {};
 
 TEST_P(Exported, predicts_raw_rows_exactly_as_the_training_model_does) {
@@ -92,6 +119,7 @@ TEST_P(Exported, predicts_raw_rows_exactly_as_the_training_model_does) {
     const auto scalar = type == NumberType::fp64 ? at::kDouble : at::kFloat;
     const at::NoGradGuard no_grad;
     const at::Tensor expected = program->finish(program->forward(encode_all(preprocessing, scalar))).contiguous();
+    leave_for_python(*program, *exported, expected);
     const auto predicted = exported->predict(raw_rows);
     ASSERT_TRUE(predicted.ok()) << predicted.error().text();
     ASSERT_EQ(std::ssize(*predicted), expected.numel());

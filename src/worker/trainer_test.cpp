@@ -1,8 +1,10 @@
+#include "worker/c10d/backend.h"
+#include "worker/c10d/loopback_groups.h"
 #include "worker/calibration.h"
-#include "worker/testing_group.h"
 #include "worker/testing_matrix.h"
 #include "worker/trainer.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,6 +14,14 @@
 
 namespace muster::worker {
 namespace {
+
+using Group = c10::intrusive_ptr<c10d::ProcessGroup>;
+
+/// Runs `body` for each rank in a thread of its own, over real groups on the loopback interface.
+void run_ranks(int ranks, const std::function<void(Group)>& body) {
+    testing::run_ranks(ranks,
+                       [&](std::shared_ptr<collective::Group> group) { body(make_process_group(std::move(group))); });
+}
 
 /// What one rank ended with.
 struct Trained {
@@ -24,7 +34,7 @@ std::vector<Trained> train_with(const TestingProblem& problem,
                                 const std::vector<std::int64_t>& shares,
                                 const std::function<void(int, TrainingOrder&)>& adjust = {}) {
     std::vector<Trained> results(shares.size());
-    const auto body = [&](c10::intrusive_ptr<c10d::ProcessGroup> group) {
+    const auto body = [&](Group group) {
         prepare_thread(1);
         const int rank = group ? group->getRank() : 0;
         auto program = ModelProgram::build(problem.recipe, problem.preprocessing);
@@ -65,7 +75,7 @@ double score(const Done& done, const std::string& model, const std::string& rows
     return -1.0;
 }
 
-class AnyShares : public testing::TestWithParam<OptimizerKind> {};
+class AnyShares : public ::testing::TestWithParam<OptimizerKind> {};
 
 // 900 training rows in batches of 64: 15 steps an epoch, the last with 4 rows; 60 steps in all.
 TEST_P(AnyShares, give_the_same_fp64_model) {
@@ -96,7 +106,7 @@ TEST_P(AnyShares, give_the_same_fp64_model) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(EachOptimizer, AnyShares, testing::Values(OptimizerKind::sgd, OptimizerKind::adamw));
+INSTANTIATE_TEST_SUITE_P(EachOptimizer, AnyShares, ::testing::Values(OptimizerKind::sgd, OptimizerKind::adamw));
 
 TEST(Trainer, gives_fp32_scores_within_one_per_cent_for_any_shares) {
     const TestingProblem problem;
@@ -120,7 +130,7 @@ TEST(Trainer, beats_the_baselines_where_there_is_something_to_learn) {
     EXPECT_GE(done.seconds, done.compute_seconds);
 }
 
-class Classification : public testing::TestWithParam<int> {};
+class Classification : public ::testing::TestWithParam<int> {};
 
 TEST_P(Classification, learns_its_classes_with_any_shares) {
     TestingProblem problem{1000, 5, GetParam()};
@@ -138,7 +148,7 @@ TEST_P(Classification, learns_its_classes_with_any_shares) {
     EXPECT_GT(score(**alone[0].done, "trained", "test", "AUC"), 80.0);
 }
 
-INSTANTIATE_TEST_SUITE_P(TwoAndThree, Classification, testing::Values(2, 3));
+INSTANTIATE_TEST_SUITE_P(TwoAndThree, Classification, ::testing::Values(2, 3));
 
 TEST(Trainer, stops_all_ranks_in_the_step_whose_loss_is_not_a_number) {
     TestingProblem problem;
@@ -193,7 +203,7 @@ TEST(Trainer, stops_early_after_the_epoch_that_meets_the_requirements) {
 TEST(Trainer, refuses_members_with_different_data) {
     const TestingProblem problem;
     const TestingProblem other{500};
-    run_ranks(2, [&](c10::intrusive_ptr<c10d::ProcessGroup> group) {
+    run_ranks(2, [&](Group group) {
         prepare_thread(1);
         const TestingProblem& own = group->getRank() == 0 ? problem : other;
         auto program = ModelProgram::build(own.recipe, own.preprocessing);
@@ -207,7 +217,7 @@ TEST(Trainer, throws_what_the_group_throws_and_can_train_again) {
     const TestingProblem problem;
     auto program = ModelProgram::build(problem.recipe, problem.preprocessing);
     EXPECT_THROW(run_ranks(2,
-                           [&](c10::intrusive_ptr<c10d::ProcessGroup> group) {
+                           [&](Group group) {
                                prepare_thread(1);
                                if (group->getRank() == 1) {
                                    throw std::runtime_error{"gone"};
@@ -258,7 +268,7 @@ TEST(Calibration, measures_steps_memory_and_links) {
     EXPECT_GE(measured->memory[1].bytes, measured->memory[0].bytes);
     EXPECT_EQ(measured->parameter_bytes, 4 * (5 * 16 + 16 + 16 * 8 + 8 + 8 + 1));
     std::array<Calibration, 2> links;
-    run_ranks(2, [&](c10::intrusive_ptr<c10d::ProcessGroup> group) {
+    run_ranks(2, [&](Group group) {
         Calibration& own = links[static_cast<std::size_t>(group->getRank())];
         own.parameter_bytes = 1 << 20;
         measure_link(group, own);

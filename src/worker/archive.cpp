@@ -1,0 +1,174 @@
+#include "worker/archive.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <torch/csrc/jit/serialization/export.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <system_error>
+#include <vector>
+
+namespace muster::worker {
+namespace {
+
+// The exported module. What differs between models are attributes. Number types are c10::ScalarType numbers, 6 float32
+// and 7 float64: their names exist in Python only.
+constexpr const char* encode_source = R"(
+def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
+    assert numbers.dim() == 2 and numbers.size(1) == len(self.number_names), "numbers must be [rows, number inputs]"
+    rows = numbers.size(0)
+    values = numbers.to(7)
+    missing = torch.isnan(values)
+    values = (torch.where(missing, self.fill, values) - self.mean) / self.scale
+    encoded = torch.zeros([rows, self.columns], dtype=7)
+    encoded.index_copy_(1, self.number_columns, values)
+    encoded.index_copy_(1, self.flag_columns, missing.to(7).index_select(1, self.flagged))
+    if len(self.category_names) > 0:
+        assert len(categories) == rows, "categories must have one list for each row"
+        row_index: List[int] = []
+        column_index: List[int] = []
+        for i in range(rows):
+            assert len(categories[i]) == len(self.category_names), "each row needs one text for each category input"
+            for j in range(len(self.category_names)):
+                value = categories[i][j]
+                column = -1
+                if len(value) == 0:
+                    column = self.category_flag_columns[j]
+                elif value in self.category_columns[j]:
+                    column = self.category_columns[j][value]
+                if column >= 0:
+                    row_index.append(i)
+                    column_index.append(column)
+        encoded[torch.tensor(row_index), torch.tensor(column_index)] = 1.0
+    return encoded.to(6)
+)";
+
+std::string forward_source(const Recipe& recipe, const Preprocessing& preprocessing) {
+    std::string source = "def forward(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:\n"
+                         "    outputs = self.body.forward(self.encode(numbers, categories)";
+    source += recipe.number_type == NumberType::fp64 ? ".to(7)" : "";
+    source += ").to(7)\n";
+    if (task_of(recipe) == TaskKind::regression) {
+        return source + "    return outputs * self.target_scale + self.target_mean\n";
+    }
+    return source + (preprocessing.outputs() == 1 ? "    return torch.sigmoid(outputs)\n"
+                                                  : "    return torch.softmax(outputs, 1)\n");
+}
+
+void attribute(torch::jit::Module& module, const char* name, const std::vector<std::string>& texts) {
+    c10::List<std::string> list;
+    for (const std::string& text : texts) {
+        list.push_back(text);
+    }
+    module.register_attribute(name, c10::ListType::ofStrings(), std::move(list));
+}
+
+void attribute(torch::jit::Module& module, const char* name, const std::string& text) {
+    module.register_attribute(name, c10::StringType::get(), text);
+}
+
+/// Registers what encode() needs: where each input goes in an encoded row.
+void register_encoding(torch::jit::Module& module, const Preprocessing& preprocessing) {
+    std::vector<std::string> number_names;
+    std::vector<std::string> category_names;
+    std::vector<std::string> input_names;
+    std::vector<double> fill;
+    std::vector<double> mean;
+    std::vector<double> scale;
+    std::vector<std::int64_t> number_columns;
+    std::vector<std::int64_t> flag_columns;
+    std::vector<std::int64_t> flagged;
+    c10::List<c10::Dict<std::string, std::int64_t>> category_columns;
+    c10::List<std::int64_t> category_flag_columns;
+    c10::List<c10::List<std::string>> categories;
+    std::int64_t column = 0;
+    for (const InputColumn& input : preprocessing.inputs) {
+        input_names.push_back(input.name);
+        if (input.kind == ColumnKind::number) {
+            if (input.missing_flag) {
+                flagged.push_back(static_cast<std::int64_t>(number_names.size()));
+                flag_columns.push_back(column + 1);
+            }
+            number_names.push_back(input.name);
+            fill.push_back(input.fill);
+            mean.push_back(input.mean);
+            scale.push_back(input.scale);
+            number_columns.push_back(column++);
+        } else {
+            category_names.push_back(input.name);
+            c10::Dict<std::string, std::int64_t> columns;
+            c10::List<std::string> names;
+            for (const std::string& category : input.categories) {
+                columns.insert(category, column++);
+                names.push_back(category);
+            }
+            category_columns.push_back(columns);
+            categories.push_back(names);
+            category_flag_columns.push_back(input.missing_flag ? column : -1);
+        }
+        column += input.missing_flag ? 1 : 0;
+    }
+    module.register_buffer("fill", at::tensor(fill, at::kDouble));
+    module.register_buffer("mean", at::tensor(mean, at::kDouble));
+    module.register_buffer("scale", at::tensor(scale, at::kDouble));
+    module.register_buffer("number_columns", at::tensor(number_columns, at::kLong));
+    module.register_buffer("flag_columns", at::tensor(flag_columns, at::kLong));
+    module.register_buffer("flagged", at::tensor(flagged, at::kLong));
+    module.register_attribute("columns", c10::IntType::get(), column);
+    module.register_attribute("category_columns",
+                              c10::ListType::create(c10::DictType::create(c10::StringType::get(), c10::IntType::get())),
+                              std::move(category_columns));
+    module.register_attribute("category_flag_columns", c10::ListType::ofInts(), std::move(category_flag_columns));
+    module.register_attribute("categories", c10::ListType::create(c10::ListType::ofStrings()), std::move(categories));
+    attribute(module, "input_names", input_names);
+    attribute(module, "number_names", number_names);
+    attribute(module, "category_names", category_names);
+}
+
+const char* name_of(TaskKind task) {
+    switch (task) {
+    case TaskKind::regression:
+        return "regression";
+    case TaskKind::binary:
+        return "binary";
+    case TaskKind::multiclass:
+        return "multiclass";
+    }
+    return "";
+}
+
+} // namespace
+
+void write_archive(const torch::jit::Module& body, const Recipe& recipe, const Preprocessing& preprocessing, int fd) {
+    torch::jit::Module archive{"__torch__.muster.Model"};
+    // Without grad mode the copy is made of plain tensors: archives are for use, not for training.
+    const c10::AutoGradMode no_grad{false};
+    archive.register_module("body", body.deepcopy());
+    register_encoding(archive, preprocessing);
+    const TargetColumn& target = preprocessing.target;
+    archive.register_attribute("target_mean", c10::FloatType::get(), target.mean);
+    archive.register_attribute("target_scale", c10::FloatType::get(), target.scale);
+    attribute(archive, "target_name", target.name);
+    attribute(archive, "target_categories", target.categories);
+    attribute(archive, "task", name_of(task_of(recipe)));
+    attribute(archive, "recipe", recipe.name + "@" + recipe.digest);
+    archive.define(encode_source);
+    archive.define(forward_source(recipe, preprocessing));
+    archive.eval();
+    const auto write = [fd](const void* data, std::size_t size) {
+        const auto* bytes = static_cast<const char*>(data);
+        for (std::size_t done = 0; done < size;) {
+            const ssize_t written = ::write(fd, bytes + done, size - done);
+            if (written < 0 && errno != EINTR) {
+                throw std::system_error{errno, std::generic_category(), "write the model archive"};
+            }
+            done += written > 0 ? static_cast<std::size_t>(written) : 0;
+        }
+        return size;
+    };
+    torch::jit::ExportModule(archive, write);
+}
+
+} // namespace muster::worker

@@ -1,0 +1,17 @@
+/// The archive of a trained model: a TorchScript module with its preprocessing inside (api/model.md).
+#pragma once
+
+#include "model/preprocessing.h"
+#include "model/recipe.h"
+
+#include <torch/csrc/jit/api/module.h>
+
+namespace muster::worker {
+
+/// Writes the archive of `body`, which maps encoded rows to outputs, to `fd` from its current position.
+///   forward(numbers [rows, number inputs], NaN = missing; categories: one list of texts for each row, "" = missing)
+///   returns float64 [rows, outputs]: target unit, or probabilities
+/// Throws std::system_error when writing fails.
+void write_archive(const torch::jit::Module& body, const Recipe& recipe, const Preprocessing& preprocessing, int fd);
+
+} // namespace muster::worker

@@ -1,0 +1,45 @@
+/// ExportedModel: runs the archives that ModelProgram writes, on raw rows.
+#pragma once
+
+#include "base/result.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace muster::worker {
+
+/// Raw rows for an exported model.
+struct RawRows {
+    std::int64_t rows{};
+    std::vector<double> numbers;                      ///< [rows, number inputs] row-major, NaN = missing
+    std::vector<std::vector<std::string>> categories; ///< [rows][category inputs], "" = missing
+};
+
+/// An archive that export_archive() wrote. One thread at a time.
+class ExportedModel {
+public:
+    /// Loads an archive. Errors: invalid_argument, when it is not one of ours; not_found.
+    [[nodiscard]] static Result<ExportedModel> load(const std::filesystem::path& path);
+    ~ExportedModel();
+    ExportedModel(ExportedModel&&) noexcept;
+    ExportedModel& operator=(ExportedModel&&) noexcept;
+
+    [[nodiscard]] const std::vector<std::string>& number_names() const;
+    [[nodiscard]] const std::vector<std::string>& category_names() const;
+    [[nodiscard]] const std::string& target_name() const;
+    /// Names of the target's classes; empty for a regression.
+    [[nodiscard]] const std::vector<std::string>& target_categories() const;
+
+    /// Returns [rows, outputs] row-major. Errors: invalid_argument, when the shapes do not fit the model's inputs.
+    [[nodiscard]] Result<std::vector<double>> predict(const RawRows& raw) const;
+
+private:
+    struct State;
+    explicit ExportedModel(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+};
+
+} // namespace muster::worker
