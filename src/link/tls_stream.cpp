@@ -6,7 +6,6 @@
 #include <boost/asio/ssl/error.hpp>
 #include <boost/system/system_error.hpp>
 #include <fmt/format.h>
-#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 namespace muster::link {
@@ -21,20 +20,14 @@ TlsStream make_stream(tcp::socket socket, const tls::Context& context) {
 }
 
 std::string failure_text(TlsStream& stream, const error_code& error) {
-    SSL* const connection = stream.native_handle();
     if (error.category() == net::error::get_ssl_category()) {
-        // Asio has taken the reason out of OpenSSL's queue; tls reads it from there.
-        const auto packed = static_cast<unsigned long>(error.value());
-        ERR_clear_error();
-        ERR_raise(ERR_GET_LIB(packed), ERR_GET_REASON(packed));
-        return tls::handshake_failure(connection, SSL_ERROR_SSL);
+        return tls::handshake_failure_of(stream.native_handle(), static_cast<unsigned long>(error.value()));
     }
     if (error == net::ssl::error::stream_truncated || error == net::error::eof) {
-        if (SSL_is_init_finished(connection) == 0) {
-            ERR_clear_error();
-            return tls::handshake_failure(connection, SSL_ERROR_SYSCALL);
+        if (SSL_is_init_finished(stream.native_handle()) == 1) {
+            return "the other end closed the connection";
         }
-        return "the other end closed the connection";
+        return tls::handshake_failure_of(stream.native_handle(), 0);
     }
     return error.message();
 }
