@@ -57,7 +57,7 @@ public:
     }
 
     Result<Edges> run(const tls::Context& server, const tls::Context& client) {
-        while (!complete()) {
+        while (!complete() || drop_dead()) {
             if (deadline_.passed()) {
                 return missing();
             }
@@ -90,6 +90,21 @@ private:
     [[nodiscard]] bool complete() const {
         const auto pairs = std::ranges::count_if(edges_.pairs, [](const auto& pair) { return pair != nullptr; });
         return edges_.ring_in != nullptr && edges_.ring_out != nullptr && pairs == size_ - 1;
+    }
+
+    /// Lets go of admitted peers that hung up before the others came, e.g. to start anew. True when there were any.
+    bool drop_dead() {
+        bool any = false;
+        const auto drop = [&any](std::unique_ptr<Connection>& slot) {
+            if (slot != nullptr && hung_up(*slot)) {
+                slot.reset();
+                any = true;
+            }
+        };
+        drop(edges_.ring_in);
+        drop(edges_.ring_out);
+        std::ranges::for_each(edges_.pairs, drop);
+        return any;
     }
 
     /// An admitted peer that is gone again, e.g. because it started anew, makes room.
