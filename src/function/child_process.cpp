@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@ std::string status_text(int status) {
 /// Runs in the child between fork and exec: async-signal-safe calls only, nothing allocated.
 [[noreturn]] void run_child(const ChildSpec& spec, char* const* argv, const std::vector<int>& procs, int report) {
     ::setpgid(0, 0);
+    if (spec.end_with_parent) {
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    }
     for (const int procs_fd : procs) {
         if (::write(procs_fd, "0", 1) != 1) {
             ::_exit(126);

@@ -23,6 +23,7 @@ struct ChildSpec {
     int output{-1};                     ///< becomes stdout; -1: /dev/null
     int errors{-1};                     ///< becomes stderr; -1: inherited
     const Cgroup* cgroup{nullptr};      ///< the child moves itself there before it runs
+    bool end_with_parent{false};        ///< the kernel sends it SIGTERM when the thread that started it ends
 };
 
 /// Owns the process: its destructor ends the whole group and waits. One thread.

@@ -257,6 +257,9 @@ public:
         std::vector<UniqueFd> data;
         for (const char* name : matrix_files) {
             UniqueFd file{::open((matrix / name).c_str(), O_RDONLY | O_CLOEXEC)};
+            if (!file.valid() && std::string_view{name}.starts_with("test.")) {
+                continue; // a recipe without a test source
+            }
             if (!file.valid()) {
                 return system_error(fmt::format("cannot open {}", (matrix / name).string()));
             }

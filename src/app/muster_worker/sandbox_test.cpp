@@ -1,0 +1,86 @@
+#include "function/child_process.h"
+#include "worker/sandbox.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+namespace muster::worker {
+namespace {
+
+std::string status_of(const char* deed) {
+    auto child = function::ChildProcess::start({.program = MUSTER_SANDBOX_PROBE, .arguments = {deed}});
+    return child.value().wait(Deadline::after(std::chrono::seconds{60})).value();
+}
+
+class ForbiddenDeed : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ForbiddenDeed, kills_the_process) {
+    EXPECT_NE(status_of(GetParam()).find("signal 31"), std::string::npos) << status_of(GetParam());
+}
+
+std::string test_name(const ::testing::TestParamInfo<const char*>& info) {
+    std::string name{info.param};
+    std::replace(name.begin(), name.end(), ' ', '_');
+    return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Sandbox,
+                         ForbiddenDeed,
+                         ::testing::Values("open",
+                                           "create",
+                                           "stat",
+                                           "unlink",
+                                           "socket",
+                                           "connect",
+                                           "fast open",
+                                           "bind",
+                                           "accept elsewhere",
+                                           "execve",
+                                           "fork",
+                                           "kill",
+                                           "ptrace",
+                                           "dumpable",
+                                           "mmap exec",
+                                           "mprotect exec",
+                                           "memfd",
+                                           "setrlimit",
+                                           "open in another thread"),
+                         test_name);
+
+class AllowedDeed : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(AllowedDeed, still_works) {
+    EXPECT_EQ(status_of(GetParam()), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Sandbox,
+    AllowedDeed,
+    ::testing::Values("compute", "accept", "receive a descriptor", "write output", "exceed memory"),
+    test_name);
+
+TEST(Sandbox, lets_a_bug_end_the_process_by_abort) {
+    EXPECT_NE(status_of("abort").find("signal 6"), std::string::npos);
+}
+
+TEST(Sandbox, knows_what_may_be_opted_out_of) {
+    const SandboxSpec spec{.allow_missing = {"landlok"}};
+    const auto refused = forbid_files(spec);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().nearest, "landlock");
+}
+
+TEST(Sandbox, refuses_to_begin_with_several_threads) {
+    std::jthread other{[](const std::stop_token& stop) {
+        std::mutex mutex;
+        std::unique_lock lock{mutex};
+        std::condition_variable_any{}.wait(lock, stop, [] { return false; });
+    }};
+    const auto refused = forbid_files({});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, ErrorCode::conflict);
+}
+
+} // namespace
+} // namespace muster::worker
