@@ -152,7 +152,9 @@ TEST_F(Encoding, refuses_wrong_sources_and_says_where) {
     };
     for (const Case& each : {
              Case{"", "train.csv", "empty"},
+             Case{"\r\n\n", "train.csv", "empty"},
              Case{"a,y\n", "train.csv", "not one row"},
+             Case{"c,y\nx,1\n\"sch\xF6n\",1\n", "row 3, column c", "UTF-8"},
              Case{"a,y\n1,1\n2\n", "row 3", "1 cells, but the header has 2"},
              Case{"a,y\n1,1\n2,2,3\n", "row 3", "3 cells, but the header has 2"},
              Case{"a,a,y\n1,1,1\n", "row 1, column 2", "'a' twice"},

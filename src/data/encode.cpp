@@ -1,7 +1,7 @@
 #include "data/encode.h"
 
 #include "data/cell.h"
-#include "data/learn.h"
+#include "data/place.h"
 
 #include <fmt/format.h>
 
@@ -50,7 +50,7 @@ Result<void> Encoder::encode(const TextBlock& block) {
 Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& text, std::size_t first) {
     const std::size_t flag = first + width_of(input) - 1;
     for (std::size_t row = 0; row < rows_; ++row) {
-        const auto cell_text = text.at(static_cast<std::int64_t>(row));
+        const auto cell_text = text[row];
         float* encoded = features_.data() + row * width_;
         if (input.kind == ColumnKind::category) {
             if (is_missing(cell_text)) {
@@ -81,7 +81,7 @@ Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& t
 Result<void> Encoder::encode_target(const TextColumn& text) {
     const auto& column = preprocessing_.target;
     for (std::size_t row = 0; row < rows_; ++row) {
-        const auto cell_text = text.at(static_cast<std::int64_t>(row));
+        const auto cell_text = text[row];
         if (column.kind == ColumnKind::category) {
             const auto index = index_of(column.categories, cell_text);
             if (!index) {

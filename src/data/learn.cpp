@@ -1,6 +1,7 @@
 #include "data/learn.h"
 
 #include "data/cell.h"
+#include "data/place.h"
 
 #include <fmt/format.h>
 
@@ -132,12 +133,12 @@ Learner::Learner(UsedColumns columns, const Recipe& recipe, const Settings& sett
 void Learner::take(const TextBlock& block) {
     for (std::size_t column = 0; column < facts_.size(); ++column) {
         for (std::int64_t row = 0; row < block.rows; ++row) {
-            facts_[column].take(block.columns[column].at(row), block.first_row + row);
+            facts_[column].take(block.columns[column][static_cast<std::size_t>(row)], block.first_row + row);
         }
     }
     if (task_ == TaskKind::regression) {
-        for (std::int64_t row = 0; row < block.rows; ++row) {
-            target_values_.push_back(parse_cell(block.columns.back().at(row)).value);
+        for (const auto text : block.columns.back()) {
+            target_values_.push_back(parse_cell(text).value);
         }
     }
     rows_ += block.rows;
@@ -266,24 +267,6 @@ Result<void> Learner::check_numbers(const ColumnFacts& facts, const std::string&
         return refusal(column, 0, "the numbers are too large for a mean and a standard deviation");
     }
     return {};
-}
-
-std::string place_in(const std::string& source, std::int64_t row, const std::string& column) {
-    return row > 0 ? fmt::format("{}: row {}, column {}", source, row, column)
-                   : fmt::format("{}: column {}", source, column);
-}
-
-std::string excerpt(std::string_view text) {
-    constexpr std::size_t shown_max = 40;
-    if (text.size() <= shown_max) {
-        return fmt::format("\"{}\"", text);
-    }
-    // Never cut a UTF-8 character in two.
-    std::size_t end = shown_max;
-    while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0U) == 0x80U) {
-        --end;
-    }
-    return fmt::format("\"{}...\"", text.substr(0, end));
 }
 
 } // namespace muster::data

@@ -1,18 +1,22 @@
-/// Reading CSV with Arrow. Every cell arrives as text: what is a number is decided over the whole column (learn.h).
+/// Reading CSV with Arrow's parser. Every cell stays text: what is a number is decided over the whole column (learn.h).
+/// Arrow's own StreamingReader is not used: it reads ahead in threads that count against the memory limit, and when one
+/// of them drops the last reference to the reader it waits for the pool it runs in.
 #include "data/source.h"
 
-#include <arrow/array/array_binary.h>
+#include "base/assert.h"
+#include "data/place.h"
+
 #include <arrow/buffer.h>
-#include <arrow/csv/api.h>
+#include <arrow/csv/options.h>
+#include <arrow/csv/parser.h>
 #include <arrow/io/compressed.h>
 #include <arrow/io/file.h>
 #include <arrow/memory_pool.h>
-#include <arrow/record_batch.h>
-#include <arrow/type.h>
 #include <arrow/util/compression.h>
 #include <arrow/util/utf8.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <unordered_set>
@@ -21,60 +25,24 @@ namespace muster::data {
 
 namespace {
 
-/// A row whose number of cells differs from the header's.
-struct RaggedRow {
-    std::int64_t number{};
-    std::int32_t expected{};
-    std::int32_t actual{};
-};
-
-struct OpenSource {
-    std::shared_ptr<arrow::csv::StreamingReader> reader; ///< absent when there is a header and not one row
-    std::vector<std::string> header;
-    std::shared_ptr<std::optional<RaggedRow>> ragged;
-};
+constexpr std::int64_t first_data_row = 2; // row 1 is the header
 
 bool mentions(const arrow::Status& status, std::string_view words) {
     return status.message().find(words) != std::string::npos;
 }
 
-/// Says in our words what Arrow found.
-Error refusal(const std::filesystem::path& path,
-              const arrow::Status& status,
-              const std::optional<RaggedRow>& ragged,
-              const Settings& settings) {
-    const std::string file = path.string();
-    if (ragged) {
-        return {ErrorCode::invalid_argument,
-                fmt::format("the row has {} cells, but the header has {} (row 1 is the header)",
-                            ragged->actual,
-                            ragged->expected),
-                fmt::format("{}: row {}", file, ragged->number)};
-    }
+/// Says in our words what Arrow's streams found.
+Error reading_refusal(const std::string& file, const arrow::Status& status) {
     if (status.IsOutOfMemory()) {
         return {ErrorCode::resource_exhausted, "memory ran out while reading; raise --memory-limit", file};
     }
-    if (mentions(status, "Empty CSV file")) {
-        return {ErrorCode::invalid_argument, "the file is empty: a header and at least one row are needed", file};
-    }
-    if (mentions(status, "runcated compressed stream") || mentions(status, "runcated gzip")) {
+    if (mentions(status, "runcated compressed stream")) {
         return {ErrorCode::invalid_argument, "the gzip file ends early: it was truncated, copy it again", file};
     }
-    if (mentions(status, "zlib") || mentions(status, "gzip")) {
+    if (mentions(status, "zlib")) {
         return {ErrorCode::invalid_argument, "the gzip file is damaged (" + status.message() + ")", file};
     }
-    if (mentions(status, "UTF8") || mentions(status, "UTF-8")) {
-        return {ErrorCode::invalid_argument,
-                "the text is not UTF-8 (" + status.message() + "); convert it, e.g. iconv -f latin1 -t utf-8",
-                file};
-    }
-    if (mentions(status, "straddling") || mentions(status, "out of sync")) {
-        return {ErrorCode::invalid_argument,
-                fmt::format("a row is longer than {} bytes; is a quotation mark not closed?", settings.block_bytes),
-                file};
-    }
-    const auto code = status.IsIOError() ? ErrorCode::unavailable : ErrorCode::invalid_argument;
-    return {code, "cannot be read as CSV: " + status.message(), file};
+    return {ErrorCode::unavailable, "cannot be read: " + status.message(), file};
 }
 
 /// Opens the bytes; gzip is recognised by its first two bytes, not by the name.
@@ -85,72 +53,177 @@ arrow::Result<std::shared_ptr<arrow::io::InputStream>> open_bytes(const std::fil
     if (start->ToString() != "\x1f\x8b") {
         return file;
     }
-    ARROW_ASSIGN_OR_RAISE(std::shared_ptr<arrow::util::Codec> codec,
-                          arrow::util::Codec::Create(arrow::Compression::GZIP));
-    // The stream borrows the codec, so both travel together.
-    ARROW_ASSIGN_OR_RAISE(auto stream,
-                          arrow::io::CompressedInputStream::Make(codec.get(), file, arrow::system_memory_pool()));
-    struct Both {
+    struct Both { // the stream borrows the codec, so both travel together
         std::shared_ptr<arrow::util::Codec> codec;
         std::shared_ptr<arrow::io::CompressedInputStream> stream;
     };
-    auto both = std::make_shared<Both>(Both{std::move(codec), std::move(stream)});
+    auto both = std::make_shared<Both>();
+    ARROW_ASSIGN_OR_RAISE(both->codec, arrow::util::Codec::Create(arrow::Compression::GZIP));
+    ARROW_ASSIGN_OR_RAISE(
+        both->stream,
+        arrow::io::CompressedInputStream::Make(both->codec.get(), std::move(file), arrow::system_memory_pool()));
     arrow::io::InputStream* input = both->stream.get();
     return std::shared_ptr<arrow::io::InputStream>{std::move(both), input};
 }
 
-arrow::Result<std::shared_ptr<arrow::csv::StreamingReader>>
-open_reader(const std::filesystem::path& path,
-            const std::vector<std::string>& columns,
-            const Settings& settings,
-            std::shared_ptr<std::optional<RaggedRow>> ragged) {
-    ARROW_ASSIGN_OR_RAISE(auto bytes, open_bytes(path));
-    auto read = arrow::csv::ReadOptions::Defaults();
-    read.use_threads = false; // the number of a bad row is only known to one reader
-    read.block_size = settings.block_bytes;
-    auto parse = arrow::csv::ParseOptions::Defaults();
-    parse.newlines_in_values = true;
-    parse.invalid_row_handler = [ragged = std::move(ragged)](const arrow::csv::InvalidRow& row) {
-        *ragged = RaggedRow{row.number, row.expected_columns, row.actual_columns};
-        return arrow::csv::InvalidRowResult::Error;
-    };
-    auto convert = arrow::csv::ConvertOptions::Defaults();
-    convert.default_column_type = arrow::utf8();
-    convert.include_columns = columns;
-    return arrow::csv::StreamingReader::Make(
-        arrow::io::IOContext{arrow::system_memory_pool()}, std::move(bytes), read, parse, convert);
+/// A source being read, in one thread. Holds the bytes that are read and not yet parsed: little more than a block.
+class Reader {
+public:
+    Reader(std::string file, std::shared_ptr<arrow::io::InputStream> bytes, const Settings& settings)
+        : file_{std::move(file)}, bytes_{std::move(bytes)}, settings_{settings} {}
+
+    /// Returns a parser that holds up to `rows_max` next rows, or the header's cells when it is called first; one
+    /// without rows at the end of the file.
+    Result<std::unique_ptr<arrow::csv::BlockParser>> next(std::int32_t rows_max) {
+        if (auto filled = fill(); !filled) {
+            return std::move(filled).error();
+        }
+        struct RaggedRow {
+            std::int64_t number;
+            std::int32_t actual;
+        };
+        std::optional<RaggedRow> ragged;
+        auto options = arrow::csv::ParseOptions::Defaults();
+        options.newlines_in_values = true;
+        options.ignore_empty_lines = true; // also what is left of a CR LF that two blocks share
+        options.invalid_row_handler = [&](const arrow::csv::InvalidRow& row) {
+            ragged = RaggedRow{row.number, row.actual_columns};
+            return arrow::csv::InvalidRowResult::Error;
+        };
+        auto parser = std::make_unique<arrow::csv::BlockParser>(
+            arrow::system_memory_pool(), options, cells_, next_row_, rows_max);
+        std::uint32_t parsed{};
+        const auto status = ended_ ? parser->ParseFinal(pending_, &parsed) : parser->Parse(pending_, &parsed);
+        if (ragged) {
+            return Error{ErrorCode::invalid_argument,
+                         fmt::format("the row has {} cells, but the header has {} (row 1 is the header)",
+                                     ragged->actual,
+                                     cells_),
+                         fmt::format("{}: row {}", file_, ragged->number)};
+        }
+        if (mentions(status, "Empty CSV")) {
+            return Error{
+                ErrorCode::invalid_argument, "the file is empty: a header and at least one row are needed", file_};
+        }
+        if (!status.ok()) {
+            return Error{ErrorCode::invalid_argument,
+                         "this is not CSV: " + status.message(),
+                         fmt::format("{}: row {}", file_, next_row_)};
+        }
+        // A block that ends in the middle of a row is normal; one without a single whole row is not.
+        if (parsed == 0 && !pending_.empty()) {
+            return Error{ErrorCode::invalid_argument,
+                         fmt::format("the row does not end within {} bytes; is a quotation mark not closed?",
+                                     settings_.block_bytes),
+                         fmt::format("{}: row {}", file_, next_row_)};
+        }
+        pending_.erase(0, parsed);
+        next_row_ += parser->num_rows();
+        if (parser->num_rows() > 0) {
+            cells_ = parser->num_cols();
+        }
+        return parser;
+    }
+    [[nodiscard]] bool ended() const { return ended_ && pending_.empty(); }
+    [[nodiscard]] std::int64_t next_row() const { return next_row_; }
+
+private:
+    /// Reads until a block is pending or the file ends.
+    Result<void> fill() {
+        const auto block = static_cast<std::size_t>(settings_.block_bytes);
+        while (!ended_ && pending_.size() < block) {
+            const auto read = bytes_->Read(static_cast<std::int64_t>(block - pending_.size()));
+            if (!read.ok()) {
+                return reading_refusal(file_, read.status());
+            }
+            std::string_view text{**read};
+            ended_ = text.empty();
+            if (read_bytes_ == 0 && text.starts_with(byte_order_mark)) {
+                text.remove_prefix(byte_order_mark.size());
+            }
+            read_bytes_ += (*read)->size();
+            if (read_bytes_ > settings_.source_bytes_max) {
+                return Error{ErrorCode::resource_exhausted,
+                             fmt::format("larger than {} bytes uncompressed", settings_.source_bytes_max),
+                             file_};
+            }
+            pending_ += text;
+        }
+        return {};
+    }
+
+    static constexpr std::string_view byte_order_mark{"\xEF\xBB\xBF"};
+
+    std::string file_;
+    std::shared_ptr<arrow::io::InputStream> bytes_;
+    const Settings& settings_;
+    std::string pending_;
+    bool ended_{};
+    std::int64_t read_bytes_{};
+    std::int64_t next_row_{1};
+    std::int32_t cells_{-1}; ///< of each row; -1 before the header
+};
+
+/// An open source, past its header.
+struct OpenSource {
+    Reader reader;
+    std::vector<std::string> header;
+};
+
+TextColumn column_of(const arrow::csv::BlockParser& parser, std::int32_t column) {
+    TextColumn cells;
+    cells.reserve(static_cast<std::size_t>(parser.num_rows()));
+    const auto visited = parser.VisitColumn(column, [&](const std::uint8_t* text, std::uint32_t size, bool, bool) {
+        cells.emplace_back(reinterpret_cast<const char*>(text), size);
+        return arrow::Status::OK();
+    });
+    MUSTER_ASSERT(visited.ok()); // only the visitor could fail
+    return cells;
 }
 
-Result<OpenSource>
-open_source(const std::filesystem::path& path, const std::vector<std::string>& columns, const Settings& settings) {
+Result<OpenSource> open_source(const std::filesystem::path& path, const Settings& settings) {
+    const std::string file = path.string();
     std::error_code failure;
     const auto status = std::filesystem::status(path, failure);
     if (!std::filesystem::exists(status)) {
-        return Error{ErrorCode::not_found, "there is no such file", path.string()};
+        return Error{ErrorCode::not_found, "there is no such file", file};
     }
     if (!std::filesystem::is_regular_file(status)) {
-        return Error{ErrorCode::invalid_argument, "this is not a regular file", path.string()};
+        return Error{ErrorCode::invalid_argument, "this is not a regular file", file};
     }
-    OpenSource source;
-    source.ragged = std::make_shared<std::optional<RaggedRow>>();
-    auto reader = open_reader(path, columns, settings, source.ragged);
-    if (!reader.ok()) {
-        return refusal(path, reader.status(), *source.ragged, settings);
+    arrow::util::InitializeUTF8();
+    auto bytes = open_bytes(path);
+    if (!bytes.ok()) {
+        return reading_refusal(file, bytes.status());
     }
-    source.reader = std::move(reader).ValueUnsafe();
-    source.header = source.reader->schema()->field_names();
+    OpenSource source{.reader = Reader{file, std::move(bytes).ValueUnsafe(), settings}, .header = {}};
+    const auto parser = source.reader.next(1);
+    if (!parser) {
+        return parser.error();
+    }
+    for (std::int32_t column = 0; column < (*parser)->num_cols(); ++column) {
+        source.header.emplace_back(column_of(**parser, column).front());
+    }
     return source;
 }
 
-TextColumn text_column(const arrow::Array& array) {
-    const auto& text = static_cast<const arrow::StringArray&>(array);
-    return {text.raw_value_offsets(), reinterpret_cast<const char*>(text.value_data()->data())};
+/// Errors: invalid_argument, naming the first cell that is no UTF-8.
+Result<void> check_text(const TextColumn& cells, const std::string& file, std::int64_t row, const std::string& column) {
+    for (const auto cell : cells) {
+        if (!arrow::util::ValidateUTF8(cell)) {
+            return Error{ErrorCode::invalid_argument,
+                         "the text is not UTF-8; convert the file, e.g. iconv -f latin1 -t utf-8",
+                         place_in(file, row, column)};
+        }
+        ++row;
+    }
+    return {};
 }
 
 } // namespace
 
 Result<std::vector<std::string>> read_header(const std::filesystem::path& path, const Settings& settings) {
-    auto source = open_source(path, {}, settings);
+    auto source = open_source(path, settings);
     if (!source) {
         return std::move(source).error();
     }
@@ -181,38 +254,38 @@ Result<void> read_rows(const std::filesystem::path& path,
                        const std::vector<std::string>& columns,
                        const Settings& settings,
                        const std::function<Result<void>(const TextBlock&)>& take) {
-    auto source = open_source(path, columns, settings);
+    auto source = open_source(path, settings);
     if (!source) {
         return std::move(source).error();
     }
-    constexpr std::int64_t first_data_row = 2;
-    TextBlock block{.first_row = first_data_row};
-    while (true) {
-        std::shared_ptr<arrow::RecordBatch> batch;
-        if (const auto status = source->reader->ReadNext(&batch); !status.ok()) {
-            return refusal(path, status, *source->ragged, settings);
+    std::vector<std::int32_t> positions;
+    for (const auto& name : columns) {
+        const auto found = std::ranges::find(source->header, name);
+        MUSTER_ASSERT(found != source->header.end());
+        positions.push_back(static_cast<std::int32_t>(found - source->header.begin()));
+    }
+    while (!source->reader.ended()) {
+        TextBlock block{.first_row = source->reader.next_row()};
+        const auto parser = source->reader.next(arrow::csv::kMaxParserNumRows);
+        if (!parser) {
+            return parser.error();
         }
-        if (batch == nullptr) {
-            return {};
+        block.rows = (*parser)->num_rows();
+        if (source->reader.next_row() - first_data_row > settings.rows_max) {
+            return Error{
+                ErrorCode::resource_exhausted, fmt::format("more than {} rows", settings.rows_max), path.string()};
         }
-        block.rows = batch->num_rows();
-        if (source->reader->bytes_read() > settings.source_bytes_max ||
-            block.first_row - first_data_row + block.rows > settings.rows_max) {
-            return Error{ErrorCode::resource_exhausted,
-                         fmt::format("larger than the limit of {} bytes uncompressed and {} rows",
-                                     settings.source_bytes_max,
-                                     settings.rows_max),
-                         path.string()};
-        }
-        block.columns.clear();
-        for (int column = 0; column < batch->num_columns(); ++column) {
-            block.columns.push_back(text_column(*batch->column(column)));
+        for (std::size_t i = 0; i < positions.size(); ++i) {
+            block.columns.push_back(column_of(**parser, positions[i]));
+            if (auto checked = check_text(block.columns.back(), path.string(), block.first_row, columns[i]); !checked) {
+                return checked;
+            }
         }
         if (auto taken = take(block); !taken) {
             return taken;
         }
-        block.first_row += block.rows;
     }
+    return {};
 }
 
 } // namespace muster::data

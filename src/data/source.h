@@ -13,18 +13,8 @@
 
 namespace muster::data {
 
-/// The cells of one column in one block. Valid during the call that passes it.
-class TextColumn {
-public:
-    TextColumn(const std::int32_t* offsets, const char* text) : offsets_{offsets}, text_{text} {}
-    [[nodiscard]] std::string_view at(std::int64_t row) const {
-        return {text_ + offsets_[row], static_cast<std::size_t>(offsets_[row + 1] - offsets_[row])};
-    }
-
-private:
-    const std::int32_t* offsets_;
-    const char* text_;
-};
+/// The cells of one column in one block, unquoted. Valid during the call that passes them.
+using TextColumn = std::vector<std::string_view>;
 
 /// Some consecutive rows of the columns that were asked for, in that order.
 struct TextBlock {

@@ -6,10 +6,13 @@
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
+#include <string_view>
 
 namespace {
 
@@ -37,6 +40,16 @@ int fail(const muster::Error& error) {
     const bool environment =
         error.code == muster::ErrorCode::unavailable || error.code == muster::ErrorCode::deadline_exceeded;
     return environment ? exit_broken : exit_wrong_input;
+}
+
+/// Arrow aborts where it cannot report that memory ran out: whoever started the program still gets one line.
+void on_abort(int /*signal*/) {
+    constexpr std::string_view line =
+        R"({"error":{"code":"resource_exhausted","message":"stopped in the middle, see stderr; most often memory ran out: )"
+        R"(raise --memory-limit","where":"--memory-limit","allowed":[],"nearest":""}})"
+        "\n";
+    (void)!::write(STDOUT_FILENO, line.data(), line.size()); // nobody is left to tell when this fails
+    ::_exit(exit_broken);
 }
 
 muster::Result<muster::data::Published> run(const Arguments& arguments) {
@@ -79,6 +92,7 @@ int main(int argc, char** argv) {
         .add_option("--matrix-bytes-max", arguments.settings.matrix_bytes_max, "bytes of encoded features of a source")
         ->capture_default_str();
     CLI11_PARSE(program, argc, argv);
+    std::signal(SIGABRT, on_abort);
     try {
         const auto published = run(arguments);
         if (!published) {
