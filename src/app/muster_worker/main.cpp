@@ -10,6 +10,8 @@
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstdlib>
 #include <map>
 #include <string>
