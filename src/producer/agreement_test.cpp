@@ -1,0 +1,253 @@
+#include "producer/test_fleet.h"
+
+namespace muster::producer::testing {
+namespace {
+
+const std::string first = TestFleet::name(1);
+const std::string second = TestFleet::name(2);
+
+TEST(Agreement, trains_on_one_function_without_measuring_a_link) {
+    TestFleet fleet;
+    fleet.start();
+    fleet.add(1);
+    fleet.connect(first);
+    fleet.run();
+    const WriteResult written = fleet.submit();
+    ASSERT_TRUE(written.ok) << written.refusal.reason;
+    EXPECT_EQ(written.answer.effect, Effect::created);
+    EXPECT_EQ(fleet.status(), "NOT_STARTED");
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    EXPECT_EQ(fleet.progress().value("status", ""), "FINISHED");
+    EXPECT_EQ(fleet.functions.at(first).all<Calibrate>().size(), 1U);
+    EXPECT_EQ(fleet.leases(), 0U);
+}
+
+TEST(Agreement, three_functions_share_by_speed_sign_and_are_reported) {
+    TestFleet fleet;
+    three(fleet);
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    ASSERT_EQ(fleet.status(), "FINISHED");
+    const nrm::Dn process = TestFleet::dn("MLTrainingProcess");
+    const auto decision = fleet.box(process, "decision");
+    EXPECT_EQ(decision.at("chosen"), "data, by speed");
+    EXPECT_GE(decision.at("plan").at("candidates").size(), 3U);
+    const auto agreement = fleet.box(process, "agreement");
+    EXPECT_EQ(agreement.at("signatures").size(), 3U);
+    EXPECT_EQ(sha256_hex(agreement.at("agreement").get<std::string>()), agreement.at("plan_digest"));
+    const nrm::Dn report = TestFleet::dn("MLTrainingReport");
+    const auto participants = fleet.box(report, "participants");
+    ASSERT_EQ(participants.at("participants").size(), 3U);
+    double share = 0.0;
+    for (const auto& entry : participants.at("participants")) {
+        share += entry.at("share").get<double>();
+        EXPECT_EQ(entry.at("bytes_sent"), 4'000);
+    }
+    EXPECT_DOUBLE_EQ(share, 1.0);
+    EXPECT_GT(participants.at("participants")[0].at("share"), participants.at("participants")[2].at("share"));
+    EXPECT_EQ(participants.at("evaluations").size(), 5U);
+    const auto attributes = fleet.attributes(report);
+    EXPECT_EQ(attributes.at("modelPerformanceValidation")[0].at("performanceScore"), 3.0);
+    EXPECT_EQ(attributes.at("trainingProcessRef"), process.text());
+    const auto model = nrm::Dn::parse(attributes.at("mLModelGeneratedRef").get<std::string>());
+    EXPECT_EQ(fleet.box(*model, "artefact").at("uri"), "https://producer:7443/muster/v1/blobs/" + std::string(64, 'a'));
+    EXPECT_EQ(fleet.attributes(process).at("trainingReportRef"), report.text());
+    EXPECT_EQ(fleet.leases(), 0U);
+    EXPECT_EQ(fleet.times_trained(), 1U);
+}
+
+TEST(Agreement, every_job_certificate_names_the_authenticated_function) {
+    TestFleet fleet;
+    three(fleet);
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    for (const auto& [dn, function] : fleet.functions) {
+        const Commit commit = function.all<Commit>().at(0);
+        const auto info = tls::inspect(commit.certificate);
+        ASSERT_TRUE(info.ok());
+        EXPECT_EQ(info->identity.role, tls::Role::job);
+        EXPECT_EQ(info->identity.name, dn);
+        EXPECT_EQ(info->identity.job, commit.job);
+    }
+}
+
+TEST(Agreement, a_second_job_on_the_same_recipe_is_not_measured_again) {
+    TestFleet fleet;
+    three(fleet);
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    ASSERT_TRUE(fleet.submit(TestFleet::request(), "r2").ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status("r2"), "FINISHED");
+    EXPECT_EQ(fleet.functions.at(first).all<Calibrate>().size(), 1U);
+}
+
+TEST(Agreement, a_refusal_leaves_the_others) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(first).on_propose = Reply::refuse;
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    const auto decision = fleet.box(TestFleet::dn("MLTrainingProcess"), "decision");
+    EXPECT_EQ(decision.at("excluded")[0].at("dn"), first);
+    EXPECT_EQ(decision.at("excluded")[0].at("code"), "policy_consumer");
+}
+
+TEST(Agreement, when_all_refuse_the_request_is_cancelled_with_every_reason) {
+    TestFleet fleet;
+    three(fleet);
+    for (auto& [dn, function] : fleet.functions) {
+        function.on_propose = Reply::refuse;
+    }
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "CANCELLED");
+    const std::string result = fleet.progress().value("resultStateInfo", "");
+    EXPECT_TRUE(result.starts_with("SYSTEM:")) << result;
+    for (const auto& [dn, function] : fleet.functions) {
+        EXPECT_NE(result.find(dn), std::string::npos) << result;
+    }
+    EXPECT_EQ(fleet.leases(), 0U);
+    EXPECT_TRUE(fleet.attributes(TestFleet::dn("MLTrainingProcess")).value("mLModelRef", "").empty());
+}
+
+TEST(Agreement, a_refusal_for_now_is_asked_again_later) {
+    TestFleet fleet;
+    fleet.start();
+    fleet.add(1).on_propose = Reply::refuse_for_now;
+    fleet.connect(first);
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "IN_PROGRESS");
+    fleet.functions.at(first).on_propose = Reply::yes;
+    fleet.pass(seconds{31});
+    EXPECT_EQ(fleet.status(), "FINISHED");
+}
+
+TEST(Agreement, a_counter_offer_limits_the_plan) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(second).on_propose = Reply::counter;
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+}
+
+TEST(Agreement, silence_is_noticed_and_the_function_left_out) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(second).on_propose = Reply::silent;
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "IN_PROGRESS");
+    EXPECT_EQ(fleet.progress().value("progressStateInfo", ""), "AGREEING");
+    fleet.pass(fleet.settings.propose_wait);
+    EXPECT_EQ(fleet.status(), "FINISHED");
+}
+
+TEST(Agreement, no_agreement_without_every_signature) {
+    struct Case {
+        Reply reply;
+        milliseconds wait;
+    };
+    for (const Case& one : {Case{Reply::refuse, milliseconds{0}},
+                            Case{Reply::forge, milliseconds{0}},
+                            Case{Reply::silent, Settings{}.commit_wait}}) {
+        TestFleet fleet;
+        three(fleet);
+        fleet.functions.at(second).on_commit = one.reply;
+        ASSERT_TRUE(fleet.submit().ok);
+        fleet.run();
+        fleet.pass(one.wait);
+        EXPECT_EQ(fleet.status(), "FINISHED") << static_cast<int>(one.reply);
+        EXPECT_EQ(fleet.functions.at(second).trained.size(), 0U);
+        EXPECT_EQ(fleet.functions.at(first).trained.size(), 1U);
+        EXPECT_EQ(fleet.functions.at(first).all<Commit>().size(), 2U) << "released and asked again";
+        EXPECT_EQ(fleet.leases(), 0U);
+    }
+}
+
+TEST(Agreement, a_failed_measurement_starts_the_round_again_without_its_function) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(second).on_calibrate = Reply::fail;
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    EXPECT_EQ(fleet.functions.at(second).trained.size(), 0U);
+}
+
+TEST(Agreement, bad_data_at_every_function_ends_with_the_reason) {
+    TestFleet fleet;
+    three(fleet);
+    for (auto& [dn, function] : fleet.functions) {
+        function.on_prepare = Reply::fail;
+    }
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "CANCELLED");
+    EXPECT_NE(fleet.progress().value("resultStateInfo", "").find("column delay_ms is not there"), std::string::npos);
+    EXPECT_EQ(fleet.leases(), 0U);
+}
+
+TEST(Agreement, a_function_with_other_data_is_left_out) {
+    TestFleet fleet;
+    fleet.start();
+    for (int i = 1; i <= 3; ++i) {
+        fleet.add(i).data_digest = i == 1 ? "other" : "same";
+        fleet.connect(TestFleet::name(i));
+    }
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    EXPECT_TRUE(fleet.functions.at(first).all<Propose>().empty());
+}
+
+TEST(Agreement, no_function_waits_with_a_reason_and_is_then_given_up) {
+    TestFleet fleet;
+    fleet.start();
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "IN_PROGRESS");
+    EXPECT_EQ(fleet.progress().value("progressStateInfo", ""), "EVALUATING: waiting: no training function is known");
+    fleet.pass(fleet.settings.agreement_wait_max);
+    EXPECT_EQ(fleet.status(), "CANCELLED");
+}
+
+TEST(Agreement, a_function_that_connects_in_time_gets_the_waiting_job) {
+    TestFleet fleet;
+    fleet.start();
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    fleet.add(1);
+    fleet.connect(first);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+}
+
+TEST(Agreement, a_function_is_in_one_job_at_a_time_and_the_lower_priority_number_goes_first) {
+    TestFleet fleet;
+    fleet.settings.priority_by_source = {{"urgent", 1}};
+    fleet.start();
+    fleet.add(1).finishes = false;
+    fleet.connect(first);
+    fleet.run();
+    ASSERT_TRUE(fleet.submit(TestFleet::request(), "r1").ok);
+    auto urgent = TestFleet::request();
+    urgent["trainingRequestSource"] = "urgent";
+    ASSERT_TRUE(fleet.submit(urgent, "r2").ok);
+    fleet.run();
+    EXPECT_EQ(fleet.attributes(TestFleet::dn("MLTrainingProcess", "r2")).value("priority", 0), 1);
+    EXPECT_EQ(fleet.attributes(TestFleet::dn("MLTrainingProcess", "r1")).value("priority", 0), 100);
+    EXPECT_EQ(fleet.progress("r2").value("status", ""), "RUNNING");
+    EXPECT_EQ(fleet.progress("r1").value("status", ""), "NOT_STARTED");
+    fleet.finish(fleet.functions.at(first));
+    fleet.run();
+    EXPECT_EQ(fleet.status("r2"), "FINISHED");
+    EXPECT_EQ(fleet.progress("r1").value("status", ""), "RUNNING");
+}
+
+} // namespace
+} // namespace muster::producer::testing

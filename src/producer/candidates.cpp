@@ -1,0 +1,129 @@
+#include "producer/candidates.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+namespace muster::producer {
+namespace {
+
+const DataSource* source_of(const FunctionState& function, const std::string& name) {
+    const auto found = std::ranges::find(function.sources, name, &DataSource::name);
+    return found == function.sources.end() ? nullptr : &*found;
+}
+
+bool covers(const std::string& suggestion, const std::string& dn) {
+    return dn == suggestion || dn.starts_with(suggestion + ",");
+}
+
+/// Why the function cannot be asked now; empty: it can. `later` is set when that may change by itself.
+std::string obstacle(const Desk& desk, const LiveJob& job, const FunctionState& function, bool& later) {
+    if (const auto found = job.record.excluded.find(function.dn); found != job.record.excluded.end()) {
+        const Exclusion& exclusion = found->second;
+        if (exclusion.until_ms == 0 || desk.wall_ms() < exclusion.until_ms) {
+            later = later || exclusion.until_ms != 0;
+            return fmt::format("{}: {}", exclusion.code, exclusion.words);
+        }
+    }
+    if (!function.connected) {
+        return "not connected";
+    }
+    const std::string source = job.record.recipe.at("data").value("source", "");
+    if (source_of(function, source) == nullptr) {
+        return fmt::format("does not hold the data \"{}\"", source);
+    }
+    const auto& names = function.inference_names;
+    if (!names.empty() && std::ranges::find(names, job.record.inference) == names.end()) {
+        return fmt::format("its policy does not allow \"{}\"", job.record.inference);
+    }
+    if (function.busy || !function.job.empty()) {
+        later = true;
+        return function.releasing ? "is being released" : "is busy with another job";
+    }
+    return {};
+}
+
+} // namespace
+
+Choice choose(const Desk& desk, const LiveJob& job) {
+    Choice choice;
+    std::map<std::string, std::vector<FunctionState>> by_data;
+    const std::string source = job.record.recipe.at("data").value("source", "");
+    const std::string home = desk.request_of(job).parent().text();
+    for (const FunctionState& function : desk.fleet.all()) {
+        if (std::string reason = obstacle(desk, job, function, choice.later); !reason.empty()) {
+            choice.reasons.emplace(function.dn, std::move(reason));
+        } else {
+            by_data[source_of(function, source)->digest].push_back(function);
+        }
+    }
+    const auto preferred = [&](const FunctionState& function) {
+        const bool suggested = std::ranges::any_of(
+            job.wish.suggested, [&](const std::string& suggestion) { return covers(suggestion, function.dn); });
+        return function.dn == home ? 2 : suggested ? 1 : 0;
+    };
+    const auto worth = [&](const auto& group) {
+        int best = 0;
+        for (const FunctionState& function : group.second) {
+            best = std::max(best, preferred(function));
+        }
+        return std::pair{best, group.second.size()};
+    };
+    const auto best = std::ranges::max_element(by_data, {}, worth);
+    for (auto group = by_data.begin(); group != by_data.end(); ++group) {
+        if (group != best) {
+            for (const FunctionState& function : group->second) {
+                choice.reasons.emplace(function.dn, fmt::format("its \"{}\" has other content", source));
+            }
+            continue;
+        }
+        std::ranges::stable_sort(group->second, [&](const FunctionState& a, const FunctionState& b) {
+            return std::pair{preferred(a), a.capacity.cpu_cores} > std::pair{preferred(b), b.capacity.cpu_cores};
+        });
+        for (const FunctionState& function : group->second) {
+            if (choice.candidates.size() < desk.settings.candidates_max) {
+                choice.candidates.push_back(function.dn);
+            } else {
+                choice.reasons.emplace(function.dn, "enough others are faster");
+            }
+        }
+    }
+    return choice;
+}
+
+std::vector<std::string> unknown_suggestions(const Fleet& fleet, const Wish& wish) {
+    std::vector<std::string> unknown;
+    const auto functions = fleet.all();
+    for (const std::string& suggestion : wish.suggested) {
+        if (std::ranges::none_of(functions, [&](const FunctionState& f) { return covers(suggestion, f.dn); })) {
+            unknown.push_back(suggestion);
+        }
+    }
+    return unknown;
+}
+
+std::string reasons_text(const Choice& choice) {
+    if (choice.reasons.empty()) {
+        return "no training function is known";
+    }
+    std::string text;
+    for (const auto& [dn, reason] : choice.reasons) {
+        text += fmt::format("{}{} {}", text.empty() ? "" : "; ", dn, reason);
+    }
+    return text;
+}
+
+std::int64_t steps_of(const nlohmann::json& recipe, std::int64_t training_rows) {
+    const auto batch = recipe.at("batch").get<std::int64_t>();
+    const auto epochs = recipe.at("epochs").get<std::int64_t>();
+    return epochs * ((training_rows + batch - 1) / batch);
+}
+
+std::vector<std::int64_t> batches_to_time(std::int64_t batch) {
+    return {std::max<std::int64_t>(1, batch / 8),
+            std::max<std::int64_t>(2, batch / 4),
+            std::max<std::int64_t>(4, batch / 2)};
+}
+
+} // namespace muster::producer

@@ -1,0 +1,36 @@
+/// Which functions are asked for a job, and what the planner is asked about them.
+#pragma once
+
+#include "planner/planner.h"
+#include "producer/desk.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace muster::producer {
+
+/// The functions that may be asked now, and why the others may not.
+struct Choice {
+    std::vector<std::string> candidates{};        ///< best first
+    std::map<std::string, std::string> reasons{}; ///< DN -> why it is not among them
+    bool later{};                                 ///< some function may qualify soon without anything changing
+};
+
+/// Chooses among the connected, free functions that hold the data and allow the inference name. Functions with other
+/// data than most (by content digest) are left out: in layout "whole" every member reads the same rows.
+[[nodiscard]] Choice choose(const Desk& desk, const LiveJob& job);
+
+/// Names of suggestedTrainingNodeList that stand for no function (a ManagedElement or SubNetwork stands for those
+/// below it).
+[[nodiscard]] std::vector<std::string> unknown_suggestions(const Fleet& fleet, const Wish& wish);
+
+/// "waiting" text for people: every function with its reason, or that none is known.
+[[nodiscard]] std::string reasons_text(const Choice& choice);
+
+/// Steps of the whole training: epochs times global batches of an epoch, the last one partial.
+[[nodiscard]] std::int64_t steps_of(const nlohmann::json& recipe, std::int64_t training_rows);
+/// The three batch sizes to time: an eighth, a quarter and a half of the global batch, at least 1, 2 and 4.
+[[nodiscard]] std::vector<std::int64_t> batches_to_time(std::int64_t batch);
+
+} // namespace muster::producer

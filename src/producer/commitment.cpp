@@ -1,0 +1,225 @@
+#include "producer/commitment.h"
+
+#include "base/digest.h"
+#include "planner/planner.h"
+#include "producer/candidates.h"
+#include "producer/records.h"
+#include "wire/agreement.h"
+#include "wire/plan.h"
+#include "wire/recipe.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace muster::producer {
+namespace {
+
+constexpr double milliseconds_per_second = 1'000.0;
+
+planner::Question question_of(const Desk& desk, const LiveJob& job) {
+    planner::Question question;
+    std::int64_t rows = 0;
+    for (const auto& [dn, answer] : job.round.answers) {
+        question.candidates.push_back({dn, answer.measured->calibration, answer.accept.memory_bytes});
+        rows = answer.prepared.training_rows;
+    }
+    question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), rows);
+    question.steps = steps_of(job.record.recipe, rows);
+    question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
+    question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
+    return question;
+}
+
+Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan, std::int64_t request_version) {
+    const auto recipe = wire::recipe_from_json(updated.recipe);
+    Agreement agreement{.job = updated.wire_id(),
+                        .generation = updated.generation,
+                        .request = updated.request,
+                        .request_version = request_version,
+                        .consumer = updated.consumer,
+                        .recipe = updated.recipe.at("name").get<std::string>() + "@" + updated.recipe_digest,
+                        .model_kind = recipe ? wire::model_kind(*recipe) : std::string{},
+                        .batch = plan.batch,
+                        .steps = plan.steps};
+    for (const JobMember& member : updated.members) {
+        agreement.members.push_back({member.dn, member.identity, member.batch_rows});
+    }
+    const Answer& first = job.round.answers.at(updated.members.front().dn);
+    agreement.matrix_digest = first.prepared.matrix.digest;
+    for (const DataSource& source : first.accept.sources) {
+        agreement.sources.push_back({source.name, source.digest});
+    }
+    return agreement;
+}
+
+} // namespace
+
+Result<void>
+check_signature(const Committed& committed, const std::string& dn, const std::string& plan_digest, WallTime now) {
+    const auto refuse = [](std::string why) { return Error{ErrorCode::permission_denied, std::move(why)}; };
+    if (committed.plan_digest != plan_digest) {
+        return refuse("it signed another plan");
+    }
+    const auto certificate = tls::inspect(committed.certificate);
+    if (!certificate) {
+        return refuse("its certificate cannot be read");
+    }
+    if (certificate->identity.role != tls::Role::function || certificate->identity.name != dn) {
+        return refuse("its certificate is for " + certificate->identity.uri);
+    }
+    if (now < certificate->not_before || now > certificate->not_after) {
+        return refuse("its certificate is not valid now");
+    }
+    const auto signature = from_base64(committed.signature);
+    if (!signature || !tls::verify_message(committed.certificate, plan_digest, *signature)) {
+        return refuse("the signature is wrong");
+    }
+    return {};
+}
+
+bool Commitment::step(LiveJob& job) {
+    switch (job.record.phase) {
+    case Phase::deciding:
+        return decide(job);
+    case Phase::committing:
+        return after_committing(job);
+    default:
+        return false;
+    }
+}
+
+bool Commitment::decide(LiveJob& job) {
+    const auto plan = planner::decide(question_of(desk_, job));
+    if (!plan) {
+        ending_.give_up(job, plan.error().text());
+        return true;
+    }
+    const PlanCandidate& chosen = plan->chosen_candidate();
+    Job updated = job.record;
+    updated.plan = wire::to_json(*plan);
+    updated.members.clear();
+    updated.signatures.clear();
+    for (const PlanMember& member : chosen.members) {
+        updated.members.push_back({member.dn,
+                                   tls::job_uri(updated.wire_id(), member.dn),
+                                   job.round.answers.at(member.dn).accept.addresses,
+                                   member.batch_rows});
+    }
+    const auto request = desk_.tree.find(desk_.request_of(job));
+    const Agreement agreement = agreement_of(job, updated, *plan, request ? request->version : 0);
+    updated.agreement = wire::canonical_text(agreement);
+    updated.plan_digest = wire::digest_of(agreement);
+    updated.enter(Phase::committing);
+    desk_.note(updated, fmt::format("decided: {}: {}", chosen.name, plan->why));
+    const auto ignored = unknown_suggestions(desk_.fleet, job.wish);
+    const auto done = desk_.save(job, updated, [&](Transaction& transaction) -> Result<void> {
+        transaction.put(desk_.process_of(job).child("VsDataContainer", "decision"),
+                        decision_record(updated, job.wish, ignored));
+        desk_.stage_progress(transaction, job, progress_status("NOT_STARTED", 0, "COMMITTING", ""));
+        return {};
+    });
+    job.round.deadline = desk_.now() + desk_.settings.commit_wait;
+    return done.ok() && send_commits(job);
+}
+
+bool Commitment::send_commits(LiveJob& job) {
+    const std::string wire_id = job.record.wire_id();
+    Roster roster{wire_id, job.record.generation, job.record.plan_digest, {}};
+    for (const JobMember& member : job.record.members) {
+        roster.members.push_back({member.dn, member.identity, member.addresses, member.batch_rows});
+    }
+    for (const std::string& dn : std::vector<std::string>{job.record.leases}) {
+        const auto chosen = std::ranges::find(job.record.members, dn, &JobMember::dn);
+        if (chosen == job.record.members.end()) {
+            desk_.fleet.release(dn, wire_id, "not needed for the plan");
+            job.round.answers.erase(dn);
+            continue;
+        }
+        auto certificate = desk_.job_certificate(job, dn);
+        if (!certificate) {
+            negotiation_.drop(job, dn, {"broken", "its certificate request is wrong: " + certificate.error().text()});
+            return true;
+        }
+        const Commit message{.job = wire_id,
+                             .certificate = *std::move(certificate),
+                             .authority = desk_.job_authority.certificate(),
+                             .roster = roster,
+                             .agreement = job.record.agreement,
+                             .requirements = job.wish.requirements,
+                             .lease_seconds = desk_.settings.lease.count()};
+        if (auto sent = desk_.send(dn, message); !sent) {
+            negotiation_.drop(job, dn, {"unreachable", sent.error().text()});
+            return true;
+        }
+    }
+    return true;
+}
+
+void Commitment::on_committed(LiveJob& job, const std::string& dn, const Committed& committed) {
+    const auto found = job.round.answers.find(dn);
+    if (job.record.phase != Phase::committing || committed.generation != job.record.generation ||
+        found == job.round.answers.end() || found->second.state == Answer::State::committed) {
+        return;
+    }
+    if (auto right = check_signature(committed, dn, job.record.plan_digest, desk_.clock.wall_now()); !right) {
+        negotiation_.drop(job, dn, {"bad_signature", right.error().message});
+        return;
+    }
+    Job updated = job.record;
+    updated.signatures.insert_or_assign(dn, committed);
+    desk_.note(updated, dn + " has signed the plan");
+    if (desk_.save(job, std::move(updated))) {
+        found->second.state = Answer::State::committed;
+    }
+}
+
+bool Commitment::after_committing(LiveJob& job) {
+    std::map<std::string, Exclusion> silent;
+    for (const auto& [dn, answer] : job.round.answers) {
+        if (answer.state != Answer::State::committed) {
+            silent[dn] = {"silent", "did not sign the plan in time"};
+        }
+    }
+    if (silent.empty()) {
+        return start(job);
+    }
+    if (desk_.now() < job.round.deadline) {
+        return false;
+    }
+    negotiation_.next_round(job, silent, fmt::format("{} functions did not sign in time", silent.size()));
+    return true;
+}
+
+bool Commitment::start(LiveJob& job) {
+    Job updated = job.record;
+    updated.started_ms = desk_.wall_ms();
+    updated.leases.clear();
+    for (const JobMember& member : updated.members) {
+        updated.leases.push_back(member.dn);
+    }
+    updated.enter(Phase::running);
+    desk_.note(updated, "all have signed: training starts");
+    const auto done = desk_.save(job, updated, [&](Transaction& transaction) -> Result<void> {
+        if (desk_.order_of(transaction, job) != Desk::Order::go) {
+            return Error{ErrorCode::conflict, "held or cancelled just now"};
+        }
+        transaction.put(desk_.process_of(job).child("VsDataContainer", "agreement"), agreement_record(updated));
+        desk_.stage_progress(
+            transaction, job, progress_status("RUNNING", 0, "TRAINING " + desk_.model_of(job).text(), ""));
+        return {};
+    });
+    if (!done) {
+        return false;
+    }
+    job.watch = Watch{};
+    for (const JobMember& member : job.record.members) {
+        job.watch.present.insert(member.dn);
+        if (auto sent = desk_.send(member.dn, Start{job.record.wire_id(), job.record.generation}); !sent) {
+            job.watch.lost_at[member.dn] = desk_.now(); // it is told when it comes back in time
+        }
+    }
+    return true;
+}
+
+} // namespace muster::producer

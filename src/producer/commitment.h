@@ -1,0 +1,39 @@
+/// The decision, and the second part of the agreement: everybody signs the plan or nobody trains.
+/// Source: ARCHITECTURE.md steps 4 and 5.
+#pragma once
+
+#include "producer/desk.h"
+#include "producer/ending.h"
+#include "producer/negotiation.h"
+
+#include <string>
+
+namespace muster::producer {
+
+/// Works on jobs in the phases deciding and committing, and leaves them running. One thread.
+class Commitment {
+public:
+    Commitment(Desk& desk, Negotiation& negotiation, Ending& ending)
+        : desk_{desk}, negotiation_{negotiation}, ending_{ending} {}
+
+    /// Goes as far as it can now; false when there is nothing to do until a message or a deadline.
+    bool step(LiveJob& job);
+    /// Checks the signature and keeps it; a wrong one excludes its function and starts the next round.
+    void on_committed(LiveJob& job, const std::string& dn, const Committed& committed);
+
+private:
+    bool decide(LiveJob& job);
+    bool after_committing(LiveJob& job);
+    bool send_commits(LiveJob& job);
+    bool start(LiveJob& job);
+
+    Desk& desk_;
+    Negotiation& negotiation_;
+    Ending& ending_;
+};
+
+/// Checks that `committed` is the function's own signature over the digest. Errors: permission_denied, with the reason.
+[[nodiscard]] Result<void>
+check_signature(const Committed& committed, const std::string& dn, const std::string& plan_digest, WallTime now);
+
+} // namespace muster::producer

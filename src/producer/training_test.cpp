@@ -1,0 +1,245 @@
+#include "producer/test_fleet.h"
+
+#include <functional>
+#include <limits>
+
+namespace muster::producer::testing {
+namespace {
+
+const std::string first = TestFleet::name(1);
+const std::string second = TestFleet::name(2);
+
+/// Three functions that train until they are told to finish.
+void running(TestFleet& fleet) {
+    three(fleet);
+    for (auto& [dn, function] : fleet.functions) {
+        function.finishes = false;
+    }
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    ASSERT_EQ(fleet.progress().value("status", ""), "RUNNING");
+}
+
+Progress progress_of(const TestFunction& function, std::int64_t step, double loss = 1.0) {
+    return {.job = function.held->job,
+            .generation = function.held->generation,
+            .step = step,
+            .steps = 100,
+            .epoch = 0,
+            .loss = loss,
+            .rows_per_second = 1'000.0};
+}
+
+void expect_given_up(TestFleet& fleet, const std::string& reason) {
+    EXPECT_EQ(fleet.status(), "CANCELLED");
+    EXPECT_EQ(fleet.progress().value("status", ""), "CANCELLED");
+    EXPECT_NE(fleet.progress().value("resultStateInfo", "").find(reason), std::string::npos) << fleet.progress().dump();
+    EXPECT_EQ(fleet.leases(), 0U);
+    EXPECT_TRUE(fleet.attributes(TestFleet::dn("MLTrainingReport")).empty());
+    const auto models = fleet.producer->objects().read(*nrm::Dn::parse("SubNetwork=1,MLModelRepository=1"),
+                                                       {.type = nrm::ScopeType::base_all});
+    EXPECT_EQ(models->size(), 1U) << "no model is left behind";
+}
+
+TEST(Training, shows_progress_at_most_once_a_second) {
+    TestFleet fleet;
+    running(fleet);
+    const TestFunction& function = fleet.functions.at(first);
+    fleet.clock.advance(seconds{10});
+    fleet.say(function, progress_of(function, 10));
+    fleet.run();
+    EXPECT_EQ(fleet.progress().at("progressPercentage"), 10);
+    EXPECT_TRUE(fleet.progress()
+                    .value("progressStateInfo", "")
+                    .starts_with("TRAINING SubNetwork=1,MLModelRepository=1,MLModel="));
+    fleet.say(function, progress_of(function, 20));
+    fleet.pass(milliseconds{500});
+    EXPECT_EQ(fleet.progress().at("progressPercentage"), 10);
+    fleet.pass(milliseconds{500});
+    EXPECT_EQ(fleet.progress().at("progressPercentage"), 20);
+    const auto box = fleet.box(TestFleet::dn("MLTrainingProcess"), "progress");
+    EXPECT_EQ(box.at("step"), 20);
+    EXPECT_EQ(box.at("members").size(), 3U);
+    EXPECT_GT(box.at("eta_seconds").get<double>(), 0.0);
+}
+
+TEST(Training, a_failed_function_ends_the_job_with_its_reason) {
+    TestFleet fleet;
+    running(fleet);
+    const TestFunction& function = fleet.functions.at(second);
+    fleet.say(function, Failed{function.held->job, 1, "worker killed by signal 9"});
+    fleet.run();
+    expect_given_up(fleet, second + ": worker killed by signal 9");
+}
+
+TEST(Training, a_loss_that_is_not_finite_ends_the_job) {
+    TestFleet fleet;
+    running(fleet);
+    const TestFunction& function = fleet.functions.at(first);
+    fleet.say(function, progress_of(function, 3, std::numeric_limits<double>::quiet_NaN()));
+    fleet.run();
+    expect_given_up(fleet, "the loss is not finite");
+}
+
+TEST(Training, a_lost_function_may_come_back_in_time) {
+    TestFleet fleet;
+    running(fleet);
+    fleet.lose(second);
+    fleet.pass(fleet.settings.reconnect_wait / 2);
+    fleet.connect(second);
+    fleet.pass(fleet.settings.reconnect_wait);
+    EXPECT_EQ(fleet.progress().value("status", ""), "RUNNING");
+    for (auto& [dn, function] : fleet.functions) {
+        fleet.finish(function);
+    }
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+}
+
+TEST(Training, a_function_that_stays_lost_ends_the_job) {
+    TestFleet fleet;
+    running(fleet);
+    fleet.lose(second);
+    fleet.pass(fleet.settings.reconnect_wait);
+    EXPECT_EQ(fleet.status(), "CANCELLED");
+    fleet.connect(second); // and is told to drop the job when it is back
+    fleet.run();
+    expect_given_up(fleet, second + " was lost");
+}
+
+TEST(Training, a_function_that_comes_back_without_the_job_ends_it) {
+    TestFleet fleet;
+    running(fleet);
+    fleet.lose(second);
+    fleet.functions.at(second).held.reset();
+    fleet.connect(second);
+    fleet.run();
+    expect_given_up(fleet, "does not hold the job any more");
+}
+
+TEST(Training, unmet_requirements_finish_with_a_remark) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(first).validation_mae = 4.0;
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    EXPECT_EQ(fleet.progress().value("resultStateInfo", ""), "REQUIREMENTS_NOT_MET: MAE 4 instead of 3.6");
+    EXPECT_FALSE(fleet.attributes(TestFleet::dn("MLTrainingReport")).empty());
+}
+
+TEST(Training, members_that_end_with_different_parameters_publish_nothing) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(second).parameters = "others";
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    expect_given_up(fleet, "different parameters");
+}
+
+TEST(Training, a_member_that_never_finishes_ends_the_job) {
+    TestFleet fleet;
+    running(fleet);
+    fleet.finish(fleet.functions.at(first));
+    fleet.run();
+    fleet.pass(fleet.settings.finish_wait);
+    expect_given_up(fleet, "not every function finished");
+}
+
+TEST(Training, leases_are_kept_alive) {
+    TestFleet fleet;
+    running(fleet);
+    const std::size_t before = fleet.functions.at(first).all<KeepAlive>().size();
+    fleet.pass(fleet.settings.keep_alive_every);
+    const auto messages = fleet.functions.at(first).all<KeepAlive>();
+    ASSERT_EQ(messages.size(), before + 1);
+    EXPECT_EQ(messages.back().jobs, std::vector{fleet.functions.at(first).held->job});
+}
+
+TEST(Training, can_be_cancelled_in_every_phase) {
+    struct Case {
+        const char* phase;
+        std::function<void(TestFleet&)> arrange;
+    };
+    const auto stuck = [](auto member) {
+        return [member](TestFleet& fleet) { fleet.functions.at(second).*member = Reply::silent; };
+    };
+    const std::vector<Case> cases{
+        {"EVALUATING: waiting: ",
+         [](TestFleet& fleet) {
+             for (auto& [dn, function] : fleet.functions) {
+                 fleet.lose(dn);
+             }
+         }},
+        {"AGREEING", stuck(&TestFunction::on_propose)},
+        {"PREPARING", stuck(&TestFunction::on_prepare)},
+        {"CALIBRATING", stuck(&TestFunction::on_calibrate)},
+        {"COMMITTING", stuck(&TestFunction::on_commit)},
+        {"TRAINING", [](TestFleet& fleet) { fleet.functions.at(second).finishes = false; }},
+    };
+    for (const Case& one : cases) {
+        TestFleet fleet;
+        three(fleet);
+        one.arrange(fleet);
+        ASSERT_TRUE(fleet.submit().ok);
+        fleet.run();
+        EXPECT_TRUE(fleet.progress().value("progressStateInfo", "").starts_with(one.phase)) << fleet.progress().dump();
+        const WriteResult written = fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"cancelRequest", true}});
+        ASSERT_TRUE(written.ok) << written.refusal.reason;
+        EXPECT_EQ(fleet.status(), "CANCELLING");
+        fleet.run();
+        expect_given_up(fleet, "CONSUMER: cancelled");
+    }
+}
+
+TEST(Training, is_cancelled_through_the_process_as_well) {
+    TestFleet fleet;
+    running(fleet);
+    ASSERT_TRUE(fleet.patch(TestFleet::dn("MLTrainingProcess"), {{"cancelProcess", true}}).ok);
+    fleet.run();
+    expect_given_up(fleet, "CONSUMER: cancelled");
+}
+
+TEST(Training, a_request_suspended_before_it_starts_is_held_and_resumed) {
+    TestFleet fleet;
+    three(fleet);
+    auto held = TestFleet::request();
+    held["suspendRequest"] = true;
+    ASSERT_TRUE(fleet.submit(held).ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "SUSPENDED");
+    EXPECT_EQ(fleet.leases(), 0U);
+    ASSERT_TRUE(fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"suspendRequest", false}}).ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+}
+
+TEST(Training, a_request_suspended_during_agreement_releases_everybody) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(second).on_commit = Reply::silent;
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    ASSERT_TRUE(fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"suspendRequest", true}}).ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "SUSPENDED");
+    EXPECT_EQ(fleet.progress().value("status", ""), "SUSPENDED");
+    EXPECT_EQ(fleet.leases(), 0U);
+    fleet.functions.at(second).on_commit = Reply::yes;
+    ASSERT_TRUE(fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"suspendRequest", false}}).ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    EXPECT_EQ(fleet.times_trained(), 1U);
+}
+
+TEST(Training, a_running_one_cannot_be_suspended_yet) {
+    TestFleet fleet;
+    running(fleet);
+    const WriteResult written = fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"suspendRequest", true}});
+    EXPECT_FALSE(written.ok);
+    EXPECT_EQ(written.refusal.code, ErrorCode::conflict);
+    EXPECT_EQ(fleet.status(), "IN_PROGRESS");
+}
+
+} // namespace
+} // namespace muster::producer::testing
