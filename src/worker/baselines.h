@@ -14,10 +14,10 @@ namespace muster::worker {
 
 /// Fits both baselines on `training` rows of `matrix` and evaluates them on each of `sets`; done by one function alone.
 ///   "naive"   regression: the median (loss l1) or mean of the targets; classification: the share of each class
-///   "linear"  ridge regression by normal equations in float64, for classification on one 0/1 target for each class
-///             (closed form: no learning rate to choose, the same on every machine). Fitted on at most
-///             linear_rows_max rows; left out above linear_columns_max columns, where solving would take longer than it
-///             tells.
+///   "linear"  ridge regression by normal equations in float64, for loss l1 reweighted to least absolute errors, for
+///             classification on one 0/1 target for each class (no learning rate to choose, the same on every
+///             machine). Fitted on at most linear_rows_max rows; left out above linear_columns_max columns, where
+///             solving would take longer than it tells.
 [[nodiscard]] std::vector<EvaluationResult> baselines(const Recipe& recipe,
                                                       const Preprocessing& preprocessing,
                                                       const Matrix& matrix,
