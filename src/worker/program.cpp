@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <mutex>
 #include <system_error>
 
 namespace muster::worker {
@@ -91,10 +92,13 @@ torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::in
 void prepare_thread(int threads) {
     torch::jit::setGraphExecutorOptimize(false);
     at::set_num_threads(std::max(1, threads));
-    // May be set once in a process, and only before first use: later calls ask for what it already is.
-    if (at::get_num_interop_threads() != 1) {
-        at::set_num_interop_threads(1);
-    }
+    // May be set only once in a process.
+    static std::once_flag once;
+    std::call_once(once, [] {
+        if (at::get_num_interop_threads() != 1) {
+            at::set_num_interop_threads(1);
+        }
+    });
 }
 
 struct ModelProgram::State {

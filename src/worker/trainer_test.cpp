@@ -232,6 +232,28 @@ TEST(Trainer, throws_what_the_group_throws_and_can_train_again) {
     EXPECT_TRUE(train(*program, problem.recipe, problem.preprocessing, problem.matrices, {.batch_rows = {64}}).ok());
 }
 
+TEST(Trainer, ends_on_all_ranks_when_the_group_is_aborted_and_can_train_again) {
+    TestingProblem problem;
+    problem.recipe.epochs = 1000;
+    run_ranks(2, [&](Group group) {
+        prepare_thread(1);
+        auto program = ModelProgram::build(problem.recipe, problem.preprocessing);
+        TrainingOrder order{.group = group, .batch_rows = {40, 24}, .progress_interval = {}};
+        order.progress = [&](const Progress& progress) {
+            if (group->getRank() == 1 && progress.step == 10) {
+                group->getBackend(c10::DeviceType::CPU)->abort();
+            }
+        };
+        EXPECT_ANY_THROW(
+            static_cast<void>(train(*program, problem.recipe, problem.preprocessing, problem.matrices, order)));
+        Recipe shorter = problem.recipe;
+        shorter.epochs = 1;
+        const auto again =
+            train(*program, shorter, problem.preprocessing, problem.matrices, TrainingOrder{.batch_rows = {64}});
+        EXPECT_TRUE(again.ok());
+    });
+}
+
 TEST(Trainer, trains_the_linear_model_and_rows_fewer_than_a_batch) {
     TestingProblem problem{30};
     problem.recipe.model.hidden = {};
