@@ -292,7 +292,8 @@ TEST(Connect, refuses_a_spec_that_cannot_be_meant) {
     const Town town{2};
     auto spec = town.spec(0);
     spec.rank = 2;
-    EXPECT_EQ(connect(town, spec).error().code, ErrorCode::invalid_argument);
+    const auto refused = Group::connect(spec, town.listener(0), *tcp_dialer(), Deadline::after(patience));
+    EXPECT_EQ(refused.error().code, ErrorCode::invalid_argument);
     spec = town.spec(0);
     spec.segment_bytes = 0;
     EXPECT_EQ(connect(town, spec).error().where, "segment_bytes");

@@ -101,7 +101,7 @@ struct Town {
         }();
         return all.at(static_cast<std::size_t>(rank));
     }
-    [[nodiscard]] int listener(int rank) const { return listeners[static_cast<std::size_t>(rank)].fd.get(); }
+    [[nodiscard]] int listener(int rank) const { return listeners.at(static_cast<std::size_t>(rank)).fd.get(); }
     [[nodiscard]] int size() const { return static_cast<int>(members.size()); }
 
     std::vector<Listener> listeners{};

@@ -3,10 +3,10 @@
 #include "collective/group_fixture.h"
 
 #include <algorithm>
-#include <barrier>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 
 namespace {
 
@@ -19,6 +19,11 @@ constexpr int warm_up_rounds = 3;
 double median(std::vector<double> values) {
     std::ranges::sort(values);
     return values[values.size() / 2];
+}
+
+/// CPU milliseconds of all threads of this process so far.
+double cpu_now() {
+    return static_cast<double>(std::clock()) * 1000.0 / CLOCKS_PER_SEC;
 }
 
 int rounds_for(std::size_t bytes) {
@@ -38,8 +43,12 @@ int main(int argc, char** argv) {
         for (const auto bytes : sizes) {
             std::vector<float> data(bytes / sizeof(float), 1.0F);
             std::vector<double> times;
+            double cpu_begin = 0;
             for (int round = -warm_up_rounds; round < rounds_for(bytes); ++round) {
                 group.barrier();
+                if (round == 0) {
+                    cpu_begin = cpu_now();
+                }
                 const auto begin = std::chrono::steady_clock::now();
                 group.all_reduce(std::as_writable_bytes(std::span{data}), ElementType::f32, ReduceOp::sum);
                 const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - begin;
@@ -48,12 +57,18 @@ int main(int argc, char** argv) {
                 }
             }
             if (group.rank() == 0) {
-                rows += fmt::format("{}\n  {{\"case\": \"all_reduce {} KiB, {} ranks, TLS\", \"value\": {:.3f}, "
-                                    "\"unit\": \"ms\"}}",
-                                    rows.empty() ? "" : ",",
-                                    bytes >> 10U,
-                                    ranks,
-                                    median(times));
+                const double cpu = (cpu_now() - cpu_begin) / rounds_for(bytes) / ranks;
+                const auto row = [&](const char* what, double value) {
+                    rows += fmt::format("{}\n  {{\"case\": \"all_reduce {} KiB, {} ranks, TLS, {}\", \"value\": "
+                                        "{:.3f}, \"unit\": \"ms\"}}",
+                                        rows.empty() ? "" : ",",
+                                        bytes >> 10U,
+                                        ranks,
+                                        what,
+                                        value);
+                };
+                row("median time", median(times));
+                row("CPU of one rank", cpu);
             }
         }
     });
