@@ -210,6 +210,7 @@ void allow_threads(Filter& filter) {
                            SCMP_SYS(rseq),
                            SCMP_SYS(gettid),
                            SCMP_SYS(getpid),
+                           SCMP_SYS(geteuid),
                            SCMP_SYS(rt_sigaction),
                            SCMP_SYS(rt_sigprocmask),
                            SCMP_SYS(rt_sigreturn),

@@ -112,7 +112,9 @@ TEST(WorkerProcess, stops_within_a_training) {
 TEST(WorkerProcess, says_why_it_failed_and_ends_with_status_1) {
     WorkerDriver worker;
     worker.connect();
-    worker.send(WorkerPrepare{"job-1", R"({"name": "x", "epoch": 3})", {}, 1});
+    auto recipe = wire::to_json(small_recipe(1));
+    recipe["epoch"] = 3;
+    worker.send(WorkerPrepare{"job-1", recipe.dump(), {}, 1});
     EXPECT_NE(worker.wait_for<Failed>().reason.find("epoch"), std::string::npos);
     worker.send(WorkerStop{"taken"});
     EXPECT_EQ(worker.wait_exit(), "exit status 1") << worker.log();
