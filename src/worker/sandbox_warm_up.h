@@ -7,7 +7,7 @@ namespace muster::worker {
 
 /// Settings of this process that must come before everything else: the time zone is UTC and malloc's arenas are
 /// counted beforehand, so that neither reads files later; torch computes without oneDNN, whose kernels are compiled at
-/// run time into executable memory (docs/decisions/no-onednn-in-the-worker.md). SIGPIPE is ignored.
+/// run time into executable memory (docs/decisions/0013-no-onednn-in-the-worker.md). SIGPIPE is ignored.
 void settle_process(int threads);
 
 /// First part, on the calling thread alone: OpenSSL with a whole mutual-TLS handshake in memory, torch with a tiny
