@@ -208,3 +208,21 @@ def test_no_path_of_a_machine():
         found += [f"{file.relative_to(ROOT)}:{number}" for number, line in enumerate(text.splitlines(), 1)
                   if WORKPLACE.search(line)]
     assert not found, "\n".join(found)
+
+
+def test_decisions_are_numbered_without_gap():
+    names = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("*.md"))
+    numbers = [int(name[:4]) for name in names if re.match(r"\d{4}-", name)]
+    assert numbers == list(range(1, len(names) + 1)), names
+    for name in names:
+        text = text_of(f"docs/decisions/{name}")
+        assert text.startswith(f"# {name[:4]} "), name
+        for part in ("**Context.**", "**Choice.**", "**Given up.**", "**Look again**"):
+            assert part in text, f"{name}: no {part}"
+
+
+def test_examples_of_settings_are_yaml():
+    """The YAML blocks of the documents parse, and their keys are those of the tables."""
+    for page, key in (("docs/operating.md", "listen"), ("docs/operating.md", "dn"), ("docs/security.md", "rules")):
+        blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)]
+        assert any(key in block for block in blocks), f"{page}: no example with {key}"
