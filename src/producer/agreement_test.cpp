@@ -126,6 +126,18 @@ TEST(Agreement, a_refusal_for_now_is_asked_again_later) {
     EXPECT_EQ(fleet.status(), "FINISHED");
 }
 
+TEST(Agreement, a_function_that_says_busy_because_of_a_stale_job_is_free_once_it_is_released) {
+    TestFleet fleet;
+    fleet.start();
+    fleet.add(1).held = HeldJob{"stale-job", 1, "running"};
+    fleet.connect(first);
+    fleet.run();
+    EXPECT_EQ(fleet.leases(), 0U);
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+}
+
 TEST(Agreement, a_counter_offer_limits_the_plan) {
     TestFleet fleet;
     three(fleet);
@@ -154,6 +166,7 @@ TEST(Agreement, no_agreement_without_every_signature) {
     };
     for (const Case& one : {Case{Reply::refuse, milliseconds{0}},
                             Case{Reply::forge, milliseconds{0}},
+                            Case{Reply::other_ca, milliseconds{0}},
                             Case{Reply::silent, Settings{}.commit_wait}}) {
         TestFleet fleet;
         three(fleet);

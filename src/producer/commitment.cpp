@@ -4,6 +4,7 @@
 #include "planner/planner.h"
 #include "producer/candidates.h"
 #include "producer/records.h"
+#include "tls/chain.h"
 #include "wire/agreement.h"
 #include "wire/plan.h"
 #include "wire/recipe.h"
@@ -55,24 +56,23 @@ Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan,
 
 } // namespace
 
-Result<void>
-check_signature(const Committed& committed, const std::string& dn, const std::string& plan_digest, WallTime now) {
+Result<void> check_signature(const Committed& committed, const Expected& expected) {
     const auto refuse = [](std::string why) { return Error{ErrorCode::permission_denied, std::move(why)}; };
-    if (committed.plan_digest != plan_digest) {
+    if (committed.plan_digest != expected.plan_digest) {
         return refuse("it signed another plan");
     }
     const auto certificate = tls::inspect(committed.certificate);
     if (!certificate) {
         return refuse("its certificate cannot be read");
     }
-    if (certificate->identity.role != tls::Role::function || certificate->identity.name != dn) {
+    if (certificate->identity.role != tls::Role::function || certificate->identity.name != expected.dn) {
         return refuse("its certificate is for " + certificate->identity.uri);
     }
-    if (now < certificate->not_before || now > certificate->not_after) {
-        return refuse("its certificate is not valid now");
+    if (auto chained = tls::check_chain(committed.certificate, expected.trust, expected.now); !chained) {
+        return refuse("its certificate is not trusted: " + chained.error().message);
     }
     const auto signature = from_base64(committed.signature);
-    if (!signature || !tls::verify_message(committed.certificate, plan_digest, *signature)) {
+    if (!signature || !tls::verify_message(committed.certificate, expected.plan_digest, *signature)) {
         return refuse("the signature is wrong");
     }
     return {};
@@ -99,12 +99,14 @@ bool Commitment::decide(LiveJob& job) {
     Job updated = job.record;
     updated.plan = wire::to_json(*plan);
     updated.members.clear();
+    updated.leases.clear(); // the others are released below
     updated.signatures.clear();
     for (const PlanMember& member : chosen.members) {
         updated.members.push_back({member.dn,
                                    tls::job_uri(updated.wire_id(), member.dn),
                                    job.round.answers.at(member.dn).accept.addresses,
                                    member.batch_rows});
+        updated.leases.push_back(member.dn);
     }
     const auto request = desk_.tree.find(desk_.request_of(job));
     const Agreement agreement = agreement_of(job, updated, *plan, request ? request->version : 0);
@@ -112,10 +114,11 @@ bool Commitment::decide(LiveJob& job) {
     updated.plan_digest = wire::digest_of(agreement);
     updated.enter(Phase::committing);
     desk_.note(updated, fmt::format("decided: {}: {}", chosen.name, plan->why));
-    const auto ignored = unknown_suggestions(desk_.fleet, job.wish);
+    const Decided decided{.split_indication = job.wish.split_allowed,
+                          .split_allowed = job.wish.split_allowed.value_or(desk_.settings.split_allowed_by_default),
+                          .ignored_suggestions = unknown_suggestions(desk_.fleet, job.wish)};
     const auto done = desk_.save(job, updated, [&](Transaction& transaction) -> Result<void> {
-        transaction.put(desk_.process_of(job).child("VsDataContainer", "decision"),
-                        decision_record(updated, job.wish, ignored));
+        transaction.put(desk_.process_of(job).child("VsDataContainer", "decision"), decision_record(updated, decided));
         desk_.stage_progress(transaction, job, progress_status("NOT_STARTED", 0, "COMMITTING", ""));
         return {};
     });
@@ -129,13 +132,14 @@ bool Commitment::send_commits(LiveJob& job) {
     for (const JobMember& member : job.record.members) {
         roster.members.push_back({member.dn, member.identity, member.addresses, member.batch_rows});
     }
-    for (const std::string& dn : std::vector<std::string>{job.record.leases}) {
-        const auto chosen = std::ranges::find(job.record.members, dn, &JobMember::dn);
-        if (chosen == job.record.members.end()) {
-            desk_.fleet.release(dn, wire_id, "not needed for the plan");
-            job.round.answers.erase(dn);
-            continue;
+    std::erase_if(job.round.answers, [&](const auto& entry) {
+        const bool chosen = std::ranges::find(job.record.leases, entry.first) != job.record.leases.end();
+        if (!chosen) {
+            desk_.fleet.release(entry.first, wire_id, "not needed for the plan");
         }
+        return !chosen;
+    });
+    for (const std::string& dn : std::vector<std::string>{job.record.leases}) {
         auto certificate = desk_.job_certificate(job, dn);
         if (!certificate) {
             negotiation_.drop(job, dn, {"broken", "its certificate request is wrong: " + certificate.error().text()});
@@ -162,7 +166,8 @@ void Commitment::on_committed(LiveJob& job, const std::string& dn, const Committ
         found == job.round.answers.end() || found->second.state == Answer::State::committed) {
         return;
     }
-    if (auto right = check_signature(committed, dn, job.record.plan_digest, desk_.clock.wall_now()); !right) {
+    const Expected expected{dn, job.record.plan_digest, desk_.function_trust, desk_.clock.wall_now()};
+    if (auto right = check_signature(committed, expected); !right) {
         negotiation_.drop(job, dn, {"bad_signature", right.error().message});
         return;
     }
@@ -194,10 +199,6 @@ bool Commitment::after_committing(LiveJob& job) {
 bool Commitment::start(LiveJob& job) {
     Job updated = job.record;
     updated.started_ms = desk_.wall_ms();
-    updated.leases.clear();
-    for (const JobMember& member : updated.members) {
-        updated.leases.push_back(member.dn);
-    }
     updated.enter(Phase::running);
     desk_.note(updated, "all have signed: training starts");
     const auto done = desk_.save(job, updated, [&](Transaction& transaction) -> Result<void> {

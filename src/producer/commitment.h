@@ -32,8 +32,14 @@ private:
     Ending& ending_;
 };
 
+/// What a signature is checked against.
+struct Expected {
+    std::string dn;          ///< of the function that must have signed
+    std::string plan_digest; ///< what it must have signed
+    std::string trust;       ///< PEM of the CAs that functions' certificates chain to
+    WallTime now;
+};
 /// Checks that `committed` is the function's own signature over the digest. Errors: permission_denied, with the reason.
-[[nodiscard]] Result<void>
-check_signature(const Committed& committed, const std::string& dn, const std::string& plan_digest, WallTime now);
+[[nodiscard]] Result<void> check_signature(const Committed& committed, const Expected& expected);
 
 } // namespace muster::producer

@@ -70,6 +70,7 @@ struct Desk {
     Calibrations& calibrations;
     Artefacts& artefacts;
     const tls::Authority& job_authority;
+    const std::string& function_trust; ///< PEM of the CAs that functions' certificates chain to
     Clock& clock;
     const Settings& settings;
 

@@ -138,7 +138,7 @@ void Ending::stage_results(Transaction& transaction, const LiveJob& job, const J
     transaction.set(request, {{"requestStatus", "FINISHED"}});
 }
 
-bool Ending::retire(LiveJob& job) {
+bool Ending::retire(const LiveJob& job) {
     const std::int64_t age = desk_.wall_ms() - job.record.ended_ms;
     if (age < desk_.settings.retention.count() * milliseconds_per_second) {
         return false;

@@ -19,7 +19,7 @@ public:
     /// All members are done: publishes model and report, or gives up when they do not agree or the model is missing.
     void finish(LiveJob& job);
     /// Deletes the request of an ended job after the retention time; true when it is gone.
-    bool retire(LiveJob& job);
+    bool retire(const LiveJob& job);
 
 private:
     void end(LiveJob& job, const std::string& reason, const std::string& log_entry);

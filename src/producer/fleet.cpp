@@ -97,8 +97,8 @@ Result<void> Fleet::hello(const std::string& dn, const Hello& hello) {
         state.capacity = hello.capacity;
         state.sources = hello.sources;
         state.inference_names = hello.inference_names;
-        state.busy = hello.busy;
-        state.job.clear(); // what it holds, it says in hello.jobs
+        state.busy = hello.busy && hello.jobs.empty(); // jobs of ours say it themselves
+        state.job.clear();                             // what it holds, it says in hello.jobs
         state.releasing = false;
         state.since = clock_.steady_now();
     }

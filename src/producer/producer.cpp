@@ -69,21 +69,23 @@ Result<void> create_roots(ObjectTree& tree, const Settings& settings) {
 
 struct Producer::Parts {
     Parts(World world, Settings given)
-        : settings{std::move(given)}, outbox{world.store, settings}, tree{world.store, outbox, world.clock},
-          recipes{world.store, world.clock},
-          calibrations{world.store}, fleet{tree, world.link, world.clock, settings}, desk{tree,
-                                                                                          world.store,
-                                                                                          fleet,
-                                                                                          world.link,
-                                                                                          calibrations,
-                                                                                          world.artefacts,
-                                                                                          world.job_authority,
-                                                                                          world.clock,
-                                                                                          settings},
+        : settings{std::move(given)}, function_trust{std::move(world.function_trust)}, outbox{world.store, settings},
+          tree{world.store, outbox, world.clock}, recipes{world.store, world.clock}, calibrations{world.store},
+          fleet{tree, world.link, world.clock, settings}, desk{.tree = tree,
+                                                               .store = world.store,
+                                                               .fleet = fleet,
+                                                               .link = world.link,
+                                                               .calibrations = calibrations,
+                                                               .artefacts = world.artefacts,
+                                                               .job_authority = world.job_authority,
+                                                               .function_trust = function_trust,
+                                                               .clock = world.clock,
+                                                               .settings = settings},
           loop{desk}, management{{tree, world.store, recipes, loop, world.artefacts, world.clock, settings}},
           services{{recipes, outbox, loop, desk}} {}
 
     Settings settings;
+    std::string function_trust;
     Outbox outbox;
     ObjectTree tree;
     Recipes recipes;
@@ -100,6 +102,9 @@ Producer::Producer(std::unique_ptr<Parts> parts) : parts_{std::move(parts)} {}
 Producer::~Producer() = default;
 
 Result<std::unique_ptr<Producer>> Producer::open(World world, Settings settings) {
+    if (world.function_trust.empty()) {
+        return Error{ErrorCode::invalid_argument, "without the CA of the functions no agreement can be checked"};
+    }
     auto parts = std::make_unique<Parts>(world, std::move(settings));
     auto epoch = next_epoch(world.store);
     if (!epoch) {

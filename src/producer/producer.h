@@ -27,6 +27,7 @@ public:
         Artefacts& artefacts;
         const tls::Authority& job_authority; ///< the job CA, of this producer's own data folder
         Clock& clock;
+        std::string function_trust; ///< PEM of the CAs that functions' certificates chain to, for their signatures
     };
     /// Opens the state in the store, counts the epoch up, creates the root objects and takes over the jobs.
     /// Errors: unavailable, when a record cannot be read; invalid_argument, for wrong names in the settings.

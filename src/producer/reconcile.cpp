@@ -71,11 +71,17 @@ Result<void> Reconcile::load() {
 }
 
 void Reconcile::on_message(const std::string& dn, FromFunction message) {
+    std::size_t waiting = 0;
     {
         const std::scoped_lock lock{inbox_mutex_};
-        if (inbox_.size() >= desk_.settings.inbox_max && std::holds_alternative<Progress>(message)) {
+        waiting = inbox_.size();
+    }
+    if (waiting >= desk_.settings.inbox_max) {
+        if (std::holds_alternative<Progress>(message) || std::holds_alternative<Heartbeat>(message)) {
             return; // the next one says more
         }
+        desk_.link.disconnect(dn, "too many messages"); // it comes back and says what it holds
+        return;
     }
     queue(Message{dn, std::move(message)});
 }
@@ -215,11 +221,14 @@ LiveJob* Reconcile::find(const std::string& wire_id) {
 
 void Reconcile::dispatch(const std::string& dn, const FromFunction& message) {
     const std::string wire_id = job_of(message).value_or("");
+    LiveJob* job = find(wire_id);
     if (std::holds_alternative<Released>(message)) {
         desk_.fleet.released(dn, wire_id);
+        if (job != nullptr && has_lease(*job, dn)) { // by itself, not because we asked
+            on_left(*job, dn);
+        }
         return;
     }
-    LiveJob* job = find(wire_id);
     if (job == nullptr || !has_lease(*job, dn)) {
         if (!std::holds_alternative<Refuse>(message)) { // it holds something that nobody wants any more
             desk_.fleet.release(dn, wire_id, "this job does not need the function any more");
@@ -255,9 +264,21 @@ void Reconcile::dispatch(const std::string& dn, const FromFunction& message) {
     }
 }
 
+void Reconcile::on_left(LiveJob& job, const std::string& dn) {
+    constexpr auto words = "has left the job";
+    if (is_training(job.record.phase)) {
+        training_.on_failed(job, dn, words);
+    } else {
+        negotiation_.drop(job, dn, {"failed", words});
+    }
+}
+
 std::vector<LiveJob*> Reconcile::by_priority() {
     std::vector<std::pair<int, LiveJob*>> order;
     for (auto& [id, job] : jobs_) {
+        if (job.record.phase == Phase::ended) {
+            continue;
+        }
         const auto process = desk_.tree.find(desk_.process_of(job));
         const auto policy = desk_.settings.priority_by_source.find(job.record.consumer);
         const int from_policy =
@@ -285,22 +306,15 @@ bool Reconcile::gathering() const {
 }
 
 void Reconcile::advance_all() {
-    std::vector<std::string> retired;
+    std::erase_if(
+        jobs_, [&](auto& entry) { return entry.second.record.phase == Phase::ended && ending_.retire(entry.second); });
     std::size_t open = 0;
     for (LiveJob* job : by_priority()) {
-        if (job->record.phase == Phase::ended) {
-            if (ending_.retire(*job)) {
-                retired.push_back(job->record.id);
-            }
-            continue;
-        }
         while (advance(*job)) {
         }
         open += job->record.phase == Phase::ended ? 0 : 1;
     }
-    for (const std::string& id : retired) {
-        jobs_.erase(id);
-    }
+
     const std::scoped_lock lock{inbox_mutex_};
     const auto waiting = std::ranges::count_if(inbox_, [](const Item& i) { return std::holds_alternative<Job>(i); });
     unfinished_ = open + static_cast<std::size_t>(waiting);

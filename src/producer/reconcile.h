@@ -54,6 +54,7 @@ private:
     void handle(const Item& item);
     void on_hello(const std::string& dn, const Hello& hello);
     void on_gone(const std::string& dn, const std::string& reason);
+    void on_left(LiveJob& job, const std::string& dn);
     void dispatch(const std::string& dn, const FromFunction& message);
     void advance_all();
     /// One thing for one job; false when there is nothing to do now.

@@ -158,8 +158,8 @@ Json artefact_record(const Job& job, const Done& done, const std::string& public
                       {"recipe", job.recipe.value("name", "") + "@" + job.recipe_digest}});
 }
 
-Json decision_record(const Job& job, const Wish& wish, const std::vector<std::string>& ignored) {
-    Json data{{"plan", job.plan}, {"attempt", job.attempt}, {"ignored_suggestions", ignored}};
+Json decision_record(const Job& job, const Decided& decided) {
+    Json data{{"plan", job.plan}, {"attempt", job.attempt}, {"ignored_suggestions", decided.ignored_suggestions}};
     if (job.plan.is_object()) {
         const Json chosen = chosen_of(job);
         data["chosen"] = chosen.value("name", "");
@@ -170,7 +170,8 @@ Json decision_record(const Job& job, const Wish& wish, const std::vector<std::st
                              {"wire_bytes_per_step", chosen.value("wire_bytes_per_step", std::int64_t{0})}};
     }
     data["data"] = {{"layout", "whole"},
-                    {"split_indication", wish.split_allowed ? Json{*wish.split_allowed} : Json{}},
+                    {"split_indication", decided.split_indication ? Json(*decided.split_indication) : Json()},
+                    {"split_allowed", decided.split_allowed},
                     {"words", "no rows are dealt out: each function reads a whole copy that it holds itself"}};
     Json excluded = Json::array();
     for (const auto& [dn, exclusion] : job.excluded) {

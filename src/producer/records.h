@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,8 +39,14 @@ progress_status(const std::string& status, int percentage, const std::string& st
 /// VsDataContainer=artefact of a model.
 [[nodiscard]] nrm::Json artefact_record(const Job& job, const Done& done, const std::string& public_url);
 
+/// What the decision record needs beside the job.
+struct Decided {
+    std::optional<bool> split_indication{};         ///< as the request said it
+    bool split_allowed{};                           ///< after the operator's default
+    std::vector<std::string> ignored_suggestions{}; ///< named nodes that stand for no function
+};
 /// VsDataContainer=decision of a process: the plan, who was not asked or has refused, what was ignored.
-[[nodiscard]] nrm::Json decision_record(const Job& job, const Wish& wish, const std::vector<std::string>& ignored);
+[[nodiscard]] nrm::Json decision_record(const Job& job, const Decided& decided);
 /// VsDataContainer=agreement of a process: what was agreed and every signature.
 [[nodiscard]] nrm::Json agreement_record(const Job& job);
 /// VsDataContainer=progress of a process.

@@ -51,7 +51,8 @@ struct Settings {
     std::size_t attempts_max{8};    ///< rounds of agreement for one job
     std::size_t jobs_max{1'000};    ///< unfinished jobs; further requests are refused
     std::size_t events_max{200};    ///< log entries kept of a job
-    std::size_t inbox_max{65'536};  ///< messages waiting for the loop; further progress messages are dropped
+    std::size_t inbox_max{
+        65'536}; ///< messages waiting for the loop; then progress is dropped, other talkers disconnected
     std::size_t outbox_per_subscription_max{10'000}; ///< undelivered notifications; then the oldest is dropped
 
     // Records.

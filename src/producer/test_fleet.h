@@ -63,7 +63,7 @@ public:
 };
 
 /// What a scripted function does with a kind of message.
-enum class Reply { yes, counter, refuse, refuse_for_now, silent, fail, forge };
+enum class Reply { yes, counter, refuse, refuse_for_now, silent, fail, forge, other_ca };
 
 /// One training function. It behaves like a good one unless told otherwise.
 struct TestFunction {
@@ -116,7 +116,9 @@ public:
     }
 
     void start() {
-        producer = Producer::open({store, *this, artefacts, job_authority(), clock}, settings).value();
+        producer = Producer::open({store, *this, artefacts, job_authority(), clock, operator_authority().certificate()},
+                                  settings)
+                       .value();
         if (producer->services().list_recipes().empty()) {
             EXPECT_TRUE(producer->services().add_recipe(recipe(), "admin").ok());
         }
@@ -148,6 +150,7 @@ public:
         hello.sources = {{"ue-delay/train", 1'000, function.data_digest, true}};
         if (function.held) {
             hello.jobs.push_back(*function.held);
+            hello.busy = true;
         }
         producer->events().on_message(dn, hello);
         if (function.done) { // a good agent says it again
@@ -390,7 +393,11 @@ private:
         }
         function.held->state = "committed";
         function.held->generation = commit.roster.generation;
-        const tls::KeyPair& keys = function_keys(function.on_commit == Reply::forge ? name(99) : function.dn);
+        tls::KeyPair keys = function_keys(function.on_commit == Reply::forge ? name(99) : function.dn);
+        if (function.on_commit == Reply::other_ca) {
+            const tls::CertificateSpec spec{.uri = tls::function_uri(function.dn), .lifetime = lifetime};
+            keys = job_authority().issue(spec, clock.wall_now()).value();
+        }
         const std::string signature = tls::sign_message(keys.key, commit.roster.plan_digest).value();
         say(function,
             Committed{commit.job,

@@ -117,6 +117,17 @@ TEST(Training, a_function_that_comes_back_without_the_job_ends_it) {
     expect_given_up(fleet, "does not hold the job any more");
 }
 
+TEST(Training, a_function_that_leaves_by_itself_ends_the_job) {
+    TestFleet fleet;
+    running(fleet);
+    TestFunction& function = fleet.functions.at(second);
+    const std::string job = function.held->job;
+    function.held.reset();
+    fleet.say(function, Released{job});
+    fleet.run();
+    expect_given_up(fleet, "has left the job");
+}
+
 TEST(Training, unmet_requirements_finish_with_a_remark) {
     TestFleet fleet;
     three(fleet);
