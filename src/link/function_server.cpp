@@ -15,8 +15,9 @@ namespace muster::link {
 /// One connection of a function. The socket owns it; its texts come one at a time.
 class FunctionServer::Session final : public SocketEvents, public std::enable_shared_from_this<Session> {
 public:
-    Session(FunctionServer& owner, std::string dn)
-        : owner_{owner}, dn_{std::move(dn)}, heard_{owner.clock_.steady_now().time_since_epoch().count()} {}
+    Session(FunctionServer& owner, std::string dn, std::function<Result<void>()> still_allowed)
+        : owner_{owner}, dn_{std::move(dn)}, still_allowed_{std::move(still_allowed)},
+          checked_at_{owner.clock_.steady_now()}, heard_{owner.clock_.steady_now().time_since_epoch().count()} {}
 
     [[nodiscard]] const std::string& dn() const { return dn_; }
     [[nodiscard]] bool greeted() const { return greeted_; }
@@ -75,6 +76,15 @@ public:
             return settings.hello_max;
         }
         return busy_ ? settings.lost_after_busy : settings.lost_after_idle;
+    }
+
+    /// Asks now and then whether the function is still let in; for the watcher's thread. Errors: those of the answer.
+    Result<void> recheck(SteadyTime now) {
+        if (!still_allowed_ || now - checked_at_ < owner_.settings_.recheck_every) {
+            return {};
+        }
+        checked_at_ = now;
+        return still_allowed_();
     }
 
 private:
@@ -139,6 +149,8 @@ private:
 
     FunctionServer& owner_;
     const std::string dn_;
+    const std::function<Result<void>()> still_allowed_;
+    SteadyTime checked_at_; ///< of the watcher's thread
     std::string peer_{};
     std::atomic<bool> greeted_{false};
     std::atomic<bool> busy_{false};
@@ -168,29 +180,36 @@ void FunctionServer::stop() {
         watcher_.request_stop();
         watcher_.join();
     }
-    std::vector<std::shared_ptr<Session>> sessions;
+    const auto leaving = sessions();
     {
         const std::scoped_lock lock{mutex_};
-        for (const auto& [dn, session] : current_) {
-            sessions.push_back(session);
-        }
-        for (const auto& [key, session] : strangers_) {
-            sessions.push_back(session);
-        }
         current_.clear();
         strangers_.clear();
     }
-    for (const auto& session : sessions) {
+    for (const auto& session : leaving) {
         session->close("the producer stops");
         session->drop();
     }
 }
 
-Result<std::shared_ptr<SocketEvents>> FunctionServer::accept(const std::string& dn) {
+std::vector<std::shared_ptr<FunctionServer::Session>> FunctionServer::sessions() const {
+    const std::scoped_lock lock{mutex_};
+    std::vector<std::shared_ptr<Session>> all;
+    for (const auto& [dn, session] : current_) {
+        all.push_back(session);
+    }
+    for (const auto& [key, session] : strangers_) {
+        all.push_back(session);
+    }
+    return all;
+}
+
+Result<std::shared_ptr<SocketEvents>> FunctionServer::accept(const std::string& dn,
+                                                             std::function<Result<void>()> still_allowed) {
     if (events_ == nullptr) {
         return Error{ErrorCode::unavailable, "the producer is starting or stopping"};
     }
-    auto session = std::make_shared<Session>(*this, dn);
+    auto session = std::make_shared<Session>(*this, dn, std::move(still_allowed));
     const std::scoped_lock lock{mutex_};
     strangers_.emplace(session.get(), session);
     return std::shared_ptr<SocketEvents>{std::move(session)};
@@ -265,25 +284,18 @@ void FunctionServer::left(Session& session, const std::string& reason) {
 
 void FunctionServer::step() {
     const auto now = clock_.steady_now();
-    std::vector<std::shared_ptr<Session>> silent;
-    {
-        const std::scoped_lock lock{mutex_};
-        for (const auto& [dn, session] : current_) {
-            if (session->silence(now) > session->silence_max()) {
-                silent.push_back(session);
-            }
+    for (const auto& session : sessions()) {
+        std::string reason;
+        if (const auto silence = session->silence(now); silence > session->silence_max()) {
+            reason =
+                fmt::format("silent for {} ms", std::chrono::duration_cast<std::chrono::milliseconds>(silence).count());
+        } else if (const auto allowed = session->recheck(now); !allowed) {
+            reason = allowed.error().text();
         }
-        for (const auto& [key, session] : strangers_) {
-            if (session->silence(now) > session->silence_max()) {
-                silent.push_back(session);
-            }
+        if (!reason.empty()) {
+            session->close(reason);
+            left(*session, reason); // now, not when a dead connection has been closed
         }
-    }
-    for (const auto& session : silent) {
-        const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(session->silence(now));
-        const auto reason = fmt::format("silent for {} ms", milliseconds.count());
-        session->close(reason);
-        left(*session, reason); // now, not when a dead connection has been closed
     }
 }
 

@@ -8,11 +8,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace muster::link {
 
@@ -22,8 +24,9 @@ struct FunctionServerSettings {
     std::chrono::milliseconds heartbeat_idle{2'000};
     std::chrono::milliseconds lost_after_busy{2'000}; ///< while the function reports jobs
     std::chrono::milliseconds lost_after_idle{7'000};
-    std::chrono::milliseconds hello_max{5'000}; ///< from the connection to Hello
-    std::chrono::milliseconds check_every{100}; ///< how often silence is looked for
+    std::chrono::milliseconds hello_max{5'000};     ///< from the connection to Hello
+    std::chrono::milliseconds check_every{100};     ///< how often silence is looked for
+    std::chrono::milliseconds recheck_every{5'000}; ///< how often it is asked whether a function is still allowed
 };
 
 /// Implements FunctionLink over sockets that rest hands over. Never blocks; safe from any thread.
@@ -42,8 +45,10 @@ public:
     void stop();
 
     /// Makes the session of a connection whose peer was authenticated and authorised as the function `dn`.
+    /// `still_allowed` is asked every recheck_every on a thread of ours; its error ends the connection (revoked).
     /// Errors: unavailable, before start() and after stop().
-    [[nodiscard]] Result<std::shared_ptr<SocketEvents>> accept(const std::string& dn);
+    [[nodiscard]] Result<std::shared_ptr<SocketEvents>> accept(const std::string& dn,
+                                                               std::function<Result<void>()> still_allowed = {});
 
     Result<void> send(const std::string& dn, const ToFunction& message) override;
     [[nodiscard]] bool connected(const std::string& dn) const override;
@@ -57,6 +62,7 @@ private:
     void joined(const std::shared_ptr<Session>& session);
     void left(Session& session, const std::string& reason);
     void loop(const std::stop_token& stop);
+    [[nodiscard]] std::vector<std::shared_ptr<Session>> sessions() const;
 
     const FunctionServerSettings settings_;
     const Clock& clock_;

@@ -46,10 +46,7 @@ struct Events final : FunctionEvents {
 };
 
 struct FunctionServerTest : testing::Test {
-    FunctionServerTest() {
-        // The watcher must not interfere with a clock that stands still.
-        server.start(7, events);
-    }
+    FunctionServerTest() { server.start(7, events); }
 
     struct Peer {
         std::shared_ptr<SocketEvents> session;
@@ -71,7 +68,8 @@ struct FunctionServerTest : testing::Test {
 
     ManualClock clock;
     Events events;
-    FunctionServer server{{}, clock};
+    // Its own watcher never looks: the tests do, by step().
+    FunctionServer server{{.check_every = 1h}, clock};
 };
 
 TEST_F(FunctionServerTest, says_welcome_with_its_epoch_and_waits_for_hello) {
@@ -100,11 +98,11 @@ TEST_F(FunctionServerTest, refuses_hello_for_another_name_and_messages_before_he
 
 TEST_F(FunctionServerTest, refuses_nonsense_other_versions_and_functions_of_a_newer_producer) {
     for (const std::string& text : {std::string{"{"},
-                                   std::string{"[]"},
-                                   std::string(10'000, '['),
-                                   std::string{R"({"v":2,"id":1,"epoch":7,"type":"heartbeat","body":{}})"},
-                                   std::string{R"({"v":1,"id":1,"epoch":7,"type":"nonsense","body":{}})"},
-                                   std::string{R"({"v":1,"id":1,"epoch":8,"type":"released","body":{"job":"j"}})"}}) {
+                                    std::string{"[]"},
+                                    std::string(10'000, '['),
+                                    std::string{R"({"v":2,"id":1,"epoch":7,"type":"heartbeat","body":{}})"},
+                                    std::string{R"({"v":1,"id":1,"epoch":7,"type":"nonsense","body":{}})"},
+                                    std::string{R"({"v":1,"id":1,"epoch":8,"type":"released","body":{"job":"j"}})"}}) {
         const auto peer = join();
         peer.session->on_text(text);
         EXPECT_TRUE(peer.wire->closed) << text.substr(0, 60);
@@ -166,6 +164,28 @@ TEST_F(FunctionServerTest, closes_a_connection_that_never_says_hello) {
     server.step();
     EXPECT_TRUE(peer.wire->closed);
     EXPECT_TRUE(events.lost.empty());
+}
+
+TEST_F(FunctionServerTest, ends_a_connection_that_is_no_longer_allowed) {
+    bool allowed = true;
+    const Peer peer{server
+                        .accept(gnb,
+                                [&]() -> Result<void> {
+                                    return allowed ? Result<void>{} : Error{ErrorCode::permission_denied, "revoked"};
+                                })
+                        .value(),
+                    std::make_shared<Wire>()};
+    peer.session->on_open(peer.wire);
+    peer.say(Hello{.dn = gnb});
+    clock.advance(5'001ms);
+    server.step();
+    EXPECT_FALSE(peer.wire->closed);
+    allowed = false;
+    peer.say(Heartbeat{});
+    clock.advance(5'001ms);
+    server.step();
+    EXPECT_EQ(peer.wire->reason, "revoked");
+    EXPECT_EQ(events.lost, std::vector{gnb + " revoked"});
 }
 
 TEST_F(FunctionServerTest, disconnects_on_demand_and_accepts_nobody_after_stop) {

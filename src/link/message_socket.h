@@ -8,6 +8,9 @@
 
 namespace muster::link {
 
+/// Path of the control channel on the producer's port.
+inline constexpr const char* control_path = "/muster/v1/control";
+
 /// Limits of one socket.
 struct SocketLimits {
     std::size_t text_bytes_max{256U << 10U}; ///< of one message, either way

@@ -252,7 +252,7 @@ private:
         }
         const auto now = std::chrono::steady_clock::now();
         state_ = State::up;
-        pause_ = settings_.backoff_first;
+        up_since_ = now;
         beat_at_ = now + (hello.busy || !hello.jobs.empty() ? busy_every_ : idle_every_);
         send_at_ = now;
         logged_reason_.clear();
@@ -311,6 +311,10 @@ private:
         }
         const auto now = std::chrono::steady_clock::now();
         const bool was_up = state_ == State::up;
+        if (was_up && now - up_since_ >= settings_.backoff_longest) {
+            pause_ =
+                settings_.backoff_first; // two agents of one name, that replace each other, must not do so in a hurry
+        }
         {
             const std::scoped_lock lock{mailbox_->mutex};
             up_ = false;
@@ -353,6 +357,7 @@ private:
     std::shared_ptr<MessageSocket> socket_;
     std::uint64_t attempt_{0};
     SteadyTime at_{}; ///< next attempt, or end of this one
+    SteadyTime up_since_{};
     SteadyTime beat_at_{SteadyTime::max()};
     SteadyTime send_at_{SteadyTime::max()};
     std::chrono::milliseconds pause_;

@@ -11,9 +11,6 @@
 
 namespace muster::link {
 
-/// Path of the control channel on the producer's port.
-inline constexpr const char* control_path = "/muster/v1/control";
-
 using UpgradeRequest = boost::beast::http::request<boost::beast::http::empty_body>;
 
 /// Answers an upgrade request that was read from `stream` and runs the socket until it ends; `events` lives as long.

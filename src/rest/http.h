@@ -22,6 +22,7 @@ struct Request {
     std::vector<std::pair<std::string, std::string>> headers{}; ///< names in lower case
     std::string body{};
     std::optional<tls::Identity> identity{}; ///< none: the peer showed no certificate
+    std::string serial{};                    ///< of that certificate, hexadecimal
     std::string peer{};                      ///< "address:port"
     std::string id{};                        ///< X-Request-Id: the client's when it is sane, else ours
 

@@ -47,24 +47,20 @@ Json detail(const Error& error, const char* list) {
 
 Json body_of(ErrorCode code, const std::string& reason, const std::vector<Error>& errors, const char* list) {
     Json body{{"status", std::to_string(status_of(code))}, {"type", type_of(code)}, {"reason", reason}};
-    std::string title = reason;
+    std::string title;
     for (const auto& error : errors) {
         if (!error.where.empty()) {
             body[list].push_back(error.where);
         }
         body["otherProblems"].push_back(detail(error, list));
-        if (error.message != reason) {
-            title += (title.empty() ? "" : "; ") + error.text();
-        }
+        title += (title.empty() ? "" : "; ") + error.text();
     }
-    body["title"] = title;
+    body["title"] = title.empty() ? reason : title;
     return body;
 }
 
 Response of_error(const Error& error, const char* list) {
-    auto body = body_of(error.code, error.message, {error}, list);
-    body["title"] = error.text();
-    return respond(status_of(error.code), body);
+    return respond(status_of(error.code), body_of(error.code, error.message, {error}, list));
 }
 
 } // namespace

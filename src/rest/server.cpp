@@ -76,8 +76,8 @@ private:
 class Server::Impl {
 public:
     Impl(ServerSettings settings, tls::Context context, Handler handler, Upgrade upgrade)
-        : house_{settings, std::move(handler), std::move(upgrade), settings.handler_threads}, context_{
-                                                                                                  std::move(context)} {}
+        : house_{settings, std::move(handler), std::move(upgrade), settings.handler_threads, 1}, context_{std::move(
+                                                                                                     context)} {}
 
     [[nodiscard]] Result<void> start() {
         const auto& settings = house_.settings;
@@ -144,6 +144,7 @@ public:
         sessions_.stop();
         threads_.clear();
         house_.handlers.join();
+        house_.upgrades.join();
     }
 
 private:
@@ -243,6 +244,10 @@ private:
             }
         }
         auto identity = tls::peer_identity(stream.native_handle());
+        Peer who;
+        if (identity) {
+            who = {std::move(*identity), tls::peer_serial(stream.native_handle())};
+        }
         // The socket moves to the loop of the sessions; what TLS has buffered stays in the stream.
         auto& layer = stream.next_layer();
         const auto protocol = layer.local_endpoint(error).protocol();
@@ -252,11 +257,7 @@ private:
         }
         layer = tcp::socket{net::make_strand(sessions_), protocol, handle};
         const auto strand = layer.get_executor();
-        const auto session =
-            std::make_shared<Session>(house_,
-                                      std::move(stream),
-                                      identity ? std::optional<tls::Identity>{std::move(*identity)} : std::nullopt,
-                                      std::move(presence));
+        const auto session = std::make_shared<Session>(house_, std::move(stream), std::move(who), std::move(presence));
         remember(session);
         net::co_spawn(
             strand, [session] { return session->run(); }, link::report_exception);

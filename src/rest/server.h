@@ -42,8 +42,7 @@ struct ServerSettings {
 /// Answers a request. Runs on a handler thread; an exception becomes a 500 and a line in the log.
 using Handler = std::function<Response(const Request&)>;
 
-/// Decides about a WebSocket on link::control_path: a refusal, or who hears it. Runs on a session thread: must not
-/// block.
+/// Decides about a WebSocket on link::control_path: a refusal, or who hears it. Runs on a thread of its own.
 using UpgradeAnswer = std::variant<Response, std::shared_ptr<link::SocketEvents>>;
 using Upgrade = std::function<UpgradeAnswer(const Request&)>;
 

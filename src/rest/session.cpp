@@ -89,7 +89,8 @@ void take_headers(const Fields& fields, Request& request) {
 }
 
 /// The boundary of one request: whatever goes wrong inside becomes an answer.
-Response call(const Handler& handler, const Request& request) {
+template <typename Answer>
+Answer call(const std::function<Answer(const Request&)>& handler, const Request& request) {
     try {
         return handler(request);
     } catch (const std::exception& problem_found) {
@@ -132,9 +133,9 @@ struct Session::Incoming {
     bool keep_alive{false};
 };
 
-Session::Session(SessionHouse& house, link::TlsStream stream, std::optional<tls::Identity> identity, Presence presence)
+Session::Session(SessionHouse& house, link::TlsStream stream, Peer peer, Presence presence)
     : house_{house}, stream_{std::move(stream)}, watchdog_{std::in_place, stream_->next_layer()},
-      strand_{stream_->get_executor()}, identity_{std::move(identity)}, presence_{std::move(presence)},
+      strand_{stream_->get_executor()}, who_{std::move(peer)}, presence_{std::move(presence)},
       peer_{link::peer_text(stream_->next_layer())} {}
 
 void Session::leave() {
@@ -208,7 +209,8 @@ net::awaitable<bool> Session::read_request(Incoming& incoming) {
     incoming.request = Request{};
     auto& request = incoming.request;
     request.method = std::string{head.get().method_string()};
-    request.identity = identity_;
+    request.identity = who_.identity;
+    request.serial = who_.serial;
     request.peer = peer_;
     take_headers(head.get(), request);
     if (auto taken = take_target({head.get().target().data(), head.get().target().size()}, request); !taken) {
@@ -346,7 +348,10 @@ net::awaitable<bool> Session::take_upgrade(Incoming& incoming, bool& answered) {
     const auto& request = incoming.request;
     UpgradeAnswer decision = problem(404, "NOT_FOUND", "there is no WebSocket at this path");
     if (request.path == link::control_path && house_.upgrade) {
-        decision = house_.upgrade(request);
+        const auto ask = [this](const Request* asked) -> net::awaitable<UpgradeAnswer> {
+            co_return call(house_.upgrade, *asked);
+        };
+        decision = co_await net::co_spawn(house_.upgrades, ask(&request), net::use_awaitable);
     }
     if (auto* const refusal = std::get_if<Response>(&decision)) {
         incoming.keep_alive = false;

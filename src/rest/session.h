@@ -20,8 +20,15 @@ struct SessionHouse {
     const Handler handler;
     const Upgrade upgrade;
     boost::asio::thread_pool handlers;
+    boost::asio::thread_pool upgrades; ///< so that a function gets in while requests fill the handlers
     std::atomic<std::size_t> requests{0};
     std::atomic<bool> stopping{false};
+};
+
+/// Whose certificate the handshake has verified.
+struct Peer {
+    std::optional<tls::Identity> identity{};
+    std::string serial{};
 };
 
 /// Counts a connection from its accept to its end.
@@ -30,7 +37,7 @@ using Presence = std::shared_ptr<void>;
 /// One connection. All of it happens on the stream's strand.
 class Session : public std::enable_shared_from_this<Session> {
 public:
-    Session(SessionHouse& house, link::TlsStream stream, std::optional<tls::Identity> identity, Presence presence);
+    Session(SessionHouse& house, link::TlsStream stream, Peer peer, Presence presence);
 
     /// Serves requests until the connection ends or becomes a WebSocket.
     boost::asio::awaitable<void> run();
@@ -54,7 +61,7 @@ private:
     std::optional<link::TlsStream> stream_; ///< given away to a WebSocket
     std::optional<link::Watchdog> watchdog_;
     boost::asio::any_io_executor strand_;
-    std::optional<tls::Identity> identity_;
+    const Peer who_;
     Presence presence_;
     std::string peer_;
     bool between_requests_{true};
