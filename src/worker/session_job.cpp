@@ -45,6 +45,9 @@ collective::GroupSpec make_spec(const std::string& certificate,
     }
     spec.credentials = {{certificate, key}, authority};
     spec.operation_timeout = operation_timeout;
+    spec.on_refusal = [job = roster.job](const std::string& sentence) {
+        log::warning("a connection was refused, check who it was job={} {}", job, log::field("reason", sentence));
+    };
     return spec;
 }
 

@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <exception>
+#include <functional>
+#include <memory>
 #include <thread>
 
 namespace muster::app::testing {
@@ -132,67 +136,119 @@ TEST(WorkerProcess, refuses_messages_it_does_not_understand) {
     }
 }
 
-TEST(WorkerProcess, two_members_calibrate_and_train_over_mutual_tls) {
-    WorkerDriver first;
-    WorkerDriver second;
-    std::vector<worker::testing::Listener> addresses(2);
-    addresses[0].address = first.peers().address;
-    addresses[1].address = second.peers().address;
-    const auto specs = worker::testing::make_specs(addresses, std::chrono::seconds{30});
-    const auto roster = [&](std::int64_t generation) {
-        Roster made{"job-1", generation, std::string(64, 'a'), {}};
-        for (const auto& member : specs[0].members) {
-            made.members.push_back({member.name, member.identity, member.addresses, 0});
+/// Two workers, their certificates and what their agents order.
+class Pair {
+public:
+    Pair() : workers{std::make_unique<WorkerDriver>(), std::make_unique<WorkerDriver>()}, specs_{make_specs()} {}
+
+    template <typename Order>
+    Order order(std::size_t rank, std::int64_t generation) const {
+        const auto& credentials = specs_[rank].credentials;
+        Order made;
+        made.order.job = "job-1";
+        made.order.certificate = credentials.own.certificate;
+        made.order.authority = credentials.trust;
+        made.order.roster = {"job-1", generation, std::string(64, 'a'), {}};
+        for (const auto& member : specs_[0].members) {
+            made.order.roster.members.push_back({member.name, member.identity, member.addresses, 128});
         }
-        made.members[0].batch_rows = 200;
-        made.members[1].batch_rows = 56;
+        made.order.roster.members[0].batch_rows = 200;
+        made.order.roster.members[1].batch_rows = 56;
+        made.key = credentials.own.key;
+        made.rank = static_cast<int>(rank);
         return made;
-    };
-    std::vector<Done> done(2);
-    const auto agent = [&](WorkerDriver& driver, std::size_t rank) {
-        const auto& credentials = specs[rank].credentials;
-        const auto order = [&](auto message, std::int64_t generation) {
-            message.order.job = "job-1";
-            message.order.certificate = credentials.own.certificate;
-            message.order.authority = credentials.trust;
-            message.order.roster = roster(generation);
-            message.key = credentials.own.key;
-            message.rank = static_cast<int>(rank);
-            return message;
-        };
-        driver.connect();
-        driver.send(prepare(2));
-        (void)driver.wait_for<Prepared>();
-        auto calibrate = order(WorkerCalibrate{}, 0);
-        calibrate.order.batches = {64, 128, 256};
-        driver.send(calibrate);
-        const auto calibrated = driver.wait_for<Calibrated>();
-        EXPECT_GT(calibrated.calibration.bytes_per_second, 0);
-        driver.send(order(WorkerCommit{}, 1));
-        (void)driver.wait_for<WorkerJoined>();
-        driver.send(WorkerStart{1});
-        done[rank] = driver.wait_for<Done>();
-    };
-    {
+    }
+
+    /// Gives rank 1 a certificate of another authority.
+    void estrange() { specs_[1] = make_specs()[1]; }
+
+    /// Runs `agent(worker, rank)` for both at once.
+    void run(const std::function<void(WorkerDriver&, std::size_t)>& agent) {
         std::exception_ptr failure;
         std::jthread other{[&] {
             try {
-                agent(second, 1);
+                agent(*workers[1], 1);
             } catch (...) { // carried to the test's thread
                 failure = std::current_exception();
             }
         }};
-        agent(first, 0);
+        agent(*workers[0], 0);
         other.join();
         if (failure) {
             std::rethrow_exception(failure);
         }
     }
+
+    std::array<std::unique_ptr<WorkerDriver>, 2> workers;
+
+private:
+    std::vector<collective::GroupSpec> make_specs() const {
+        std::vector<worker::testing::Listener> addresses(2);
+        addresses[0].address = workers[0]->peers().address;
+        addresses[1].address = workers[1]->peers().address;
+        return worker::testing::make_specs(addresses, std::chrono::seconds{30});
+    }
+
+    std::vector<collective::GroupSpec> specs_;
+};
+
+void prepare_and_join(const Pair& pair, WorkerDriver& worker, std::size_t rank, std::int64_t epochs) {
+    worker.connect();
+    worker.send(prepare(epochs));
+    (void)worker.wait_for<Prepared>();
+    worker.send(pair.order<WorkerCommit>(rank, 1));
+    (void)worker.wait_for<WorkerJoined>();
+}
+
+TEST(WorkerProcess, two_members_calibrate_and_train_over_mutual_tls) {
+    Pair pair;
+    std::vector<Done> done(2);
+    pair.run([&](WorkerDriver& worker, std::size_t rank) {
+        worker.connect();
+        worker.send(prepare(2));
+        (void)worker.wait_for<Prepared>();
+        auto calibrate = pair.order<WorkerCalibrate>(rank, 0);
+        calibrate.order.batches = {64, 128, 256};
+        worker.send(calibrate);
+        EXPECT_GT(worker.wait_for<Calibrated>().calibration.bytes_per_second, 0);
+        worker.send(pair.order<WorkerCommit>(rank, 1));
+        (void)worker.wait_for<WorkerJoined>();
+        worker.send(WorkerStart{1});
+        done[rank] = worker.wait_for<Done>();
+    });
     EXPECT_EQ(done[0].parameters_digest, done[1].parameters_digest);
     EXPECT_FALSE(done[0].model_sha256.empty());
     EXPECT_TRUE(done[1].model_sha256.empty());
     EXPECT_GT(done[0].bytes_sent, 0);
     EXPECT_EQ(done[0].rows + done[1].rows, 2 * 1'800);
+}
+
+TEST(WorkerProcess, names_a_member_that_was_lost_in_training) {
+    Pair pair;
+    pair.run([&](WorkerDriver& worker, std::size_t rank) {
+        prepare_and_join(pair, worker, rank, 1'000'000);
+        worker.send(WorkerStart{1});
+        (void)worker.wait_for<Progress>();
+    });
+    pair.workers[1].reset(); // kill -9
+    const auto failed = pair.workers[0]->wait_for<Failed>();
+    EXPECT_EQ(failed.generation, 1);
+    EXPECT_NE(failed.reason.find("MLTrainingFunction=1"), std::string::npos) << failed.reason;
+    pair.workers[0]->send(WorkerStop{"taken"});
+    EXPECT_EQ(pair.workers[0]->wait_exit(), "exit status 1");
+}
+
+TEST(WorkerProcess, refuses_a_member_of_another_authority_from_within_its_box) {
+    Pair pair;
+    pair.estrange();
+    pair.run([&](WorkerDriver& worker, std::size_t rank) {
+        try {
+            prepare_and_join(pair, worker, rank, 1);
+            ADD_FAILURE() << "rank " << rank << " joined";
+        } catch (const std::runtime_error& error) {
+            EXPECT_NE(std::string{error.what()}.find("join: "), std::string::npos) << error.what();
+        }
+    });
 }
 
 } // namespace
