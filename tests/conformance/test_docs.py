@@ -226,3 +226,20 @@ def test_examples_of_settings_are_yaml():
     for page, key in (("docs/operating.md", "listen"), ("docs/operating.md", "dn"), ("docs/security.md", "rules")):
         blocks = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)]
         assert any(key in block for block in blocks), f"{page}: no example with {key}"
+
+
+def test_every_route_is_documented():
+    page = text_of("api/http.md")
+    table = re.findall(r'Route\{"([A-Z]+)", "([^"]+)"', text_of("src/rest/routes.cpp"))
+    assert len(table) > 15
+    missing = []
+    for method, pattern in table:
+        if pattern.startswith("/ProvMnS/v1"):
+            documented = re.search(rf"^\| {method} \|", page, re.MULTILINE) or f"{method} `{pattern}`" in page
+        else:
+            path = re.sub(r"\\\{\\\}", r"\\{[^}]*\\}", re.escape(pattern))
+            row = re.search(rf"^\|[^|]*`{path}`.*?(?=^\| `|\Z)", page, re.MULTILINE | re.DOTALL)
+            documented = row and re.search(rf"\b{method}\b", row.group(0))
+        if not documented:
+            missing.append(f"{method} {pattern}")
+    assert not missing, f"api/http.md does not have {missing}"
