@@ -18,7 +18,8 @@ namespace muster::worker {
 /// Limits of a calibration.
 struct CalibrationSettings {
     int warm_up_steps{3};
-    int timed_steps{5};
+    int timed_steps{5};                                 ///< at least
+    Duration timed_min{std::chrono::milliseconds{200}}; ///< at least: many periods of a CPU quota, whose pauses count
     Duration steps_limit{std::chrono::seconds{8}}; ///< all batch sizes together; then fewer steps are timed, never none
     Duration link_limit{std::chrono::seconds{2}};  ///< the large all-reduces together; at least one is timed
     std::int64_t link_bytes_max{4 << 20};

@@ -29,7 +29,8 @@ namespace muster::worker {
 
 namespace {
 
-constexpr int malloc_arenas_beside_threads = 4;
+constexpr int malloc_kept_bytes = 1 << 29;  ///< free memory kept for the next step
+constexpr int malloc_mmap_bytes = 32 << 20; ///< larger blocks are mapped on their own; glibc allows no more
 constexpr std::int64_t warm_up_rows = 512;
 constexpr int handshake_turns_max = 8;
 
@@ -150,10 +151,14 @@ Result<void> guarded(const std::function<Result<void>()>& action) {
 
 } // namespace
 
-void settle_process(int threads) {
+void settle_process() {
     ::setenv("TZ", "UTC0", 1);
     ::tzset();
-    ::mallopt(M_ARENA_MAX, malloc_arenas_beside_threads + std::max(1, threads));
+    // One arena: shrinking another one reads /proc/sys/vm/overcommit_memory, at any time later. Tensors of a step come
+    // back in the next: keeping their memory saves the page faults.
+    ::mallopt(M_ARENA_MAX, 1);
+    ::mallopt(M_TRIM_THRESHOLD, malloc_kept_bytes);
+    ::mallopt(M_MMAP_THRESHOLD, malloc_mmap_bytes);
     ::signal(SIGPIPE, SIG_IGN);
     at::globalContext().setUserEnabledMkldnn(false);
 }

@@ -5,10 +5,10 @@
 
 namespace muster::worker {
 
-/// Settings of this process that must come before everything else: the time zone is UTC and malloc's arenas are
-/// counted beforehand, so that neither reads files later; torch computes without oneDNN, whose kernels are compiled at
+/// Settings of this process that must come before everything else: the time zone is UTC and malloc has one
+/// arena, so that neither reads files later; torch computes without oneDNN, whose kernels are compiled at
 /// run time into executable memory (docs/decisions/0013-no-onednn-in-the-worker.md). SIGPIPE is ignored.
-void settle_process(int threads);
+void settle_process();
 
 /// First part, on the calling thread alone: OpenSSL with a whole mutual-TLS handshake in memory, torch with a tiny
 /// training and an exported archive. Starts no thread that outlives it. Errors: unavailable, with what does not work.

@@ -139,7 +139,7 @@ Result<std::string> close_the_box(const Arguments& arguments) {
 }
 
 int run(const Arguments& arguments) {
-    worker::settle_process(arguments.threads);
+    worker::settle_process();
     // Also asks whether stderr is a terminal, once, which the box forbids later.
     log::info("worker starts threads={} lease_seconds={}", arguments.threads, arguments.lease_seconds);
     auto data = read_data(arguments.data);

@@ -239,7 +239,7 @@ int main(int count, char** values) {
         std::fputs("name one deed\n", stderr);
         return 2;
     }
-    worker::settle_process(threads);
+    worker::settle_process();
     auto world = open_world();
     const worker::SandboxSpec spec{{world.listener.get()}, world.output.get(), memory_bytes_max, {}};
     const auto refused = [](const auto& result) {
