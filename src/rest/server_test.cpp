@@ -60,14 +60,24 @@ struct HttpsServer : testing::Test {
     }
     [[nodiscard]] HttpsClient client() const { return client(pki.client(consumer)); }
 
-    /// A plain TCP connection.
-    [[nodiscard]] UniqueFd dial() const {
-        UniqueFd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    [[nodiscard]] sockaddr_in dial_address() const {
         sockaddr_in end{};
         end.sin_family = AF_INET;
         end.sin_port = htons(server->port());
         end.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&end), sizeof end), 0);
+        return end;
+    }
+    [[nodiscard]] static bool can_connect(const sockaddr_in& end, int fd) {
+        return ::connect(fd, reinterpret_cast<const sockaddr*>(&end), sizeof end) == 0;
+    }
+    [[nodiscard]] static bool can_connect(const sockaddr_in& end) {
+        const UniqueFd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        return can_connect(end, fd.get());
+    }
+    /// A plain TCP connection.
+    [[nodiscard]] UniqueFd dial() const {
+        UniqueFd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+        EXPECT_TRUE(can_connect(dial_address(), fd.get()));
         return fd;
     }
 
@@ -325,6 +335,9 @@ TEST_F(HttpsServer, finishes_requests_under_way_when_it_stops) {
     }};
     entered.wait();
     std::jthread stopper{[&] { server->stop(); }};
+    const auto deadline = soon();
+    while (can_connect(dial_address()) && !deadline.passed()) {
+    }
     leave.count_down();
     one.join();
     stopper.join();
