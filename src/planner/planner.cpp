@@ -63,7 +63,10 @@ double all_reduce_seconds(const Question& question, const Subset& members) {
         latency = std::max(latency, measured.latency_seconds);
         bytes = std::max(bytes, static_cast<double>(measured.parameter_bytes));
     }
-    return 2.0 * (ranks - 1.0) * latency + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
+    // A small all-reduce among n ranks takes 2 (n - 1) hops; it was measured among all candidates.
+    const auto measured_ranks = static_cast<double>(std::max<std::size_t>(2, question.candidates.size()));
+    const double hop = latency / (2.0 * (measured_ranks - 1.0));
+    return 2.0 * (ranks - 1.0) * hop + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
 }
 
 PlanCandidate
@@ -89,7 +92,10 @@ priced(const Question& question, const Subset& members, const std::vector<std::i
             2.0 * (ranks - 1.0) / ranks * static_cast<double>(function.calibration.parameter_bytes));
     }
     const double communication = all_reduce_seconds(question, members);
-    const double exposed = std::max(0.0, communication - question.overlap * backward_part * compute);
+    // Communication hides behind the backward pass only where every member has a core to spare for it.
+    const bool spare =
+        std::ranges::all_of(members, [&](std::size_t index) { return question.candidates[index].cpu_cores >= 2.0; });
+    const double exposed = std::max(0.0, communication - (spare ? question.overlap * backward_part * compute : 0.0));
     candidate.step_seconds = compute + exposed;
     candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) +
                               question.setup_seconds_per_member * static_cast<double>(members.size());

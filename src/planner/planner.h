@@ -17,6 +17,7 @@ struct Candidate {
     std::string dn;
     Calibration calibration;     ///< fit(), memory_at(), links
     std::int64_t memory_bytes{}; ///< offered; 0: no limit known
+    double cpu_cores{};          ///< offered; below 2 nothing is left over to communicate while computing
 };
 
 /// What is to be decided.

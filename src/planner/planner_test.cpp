@@ -67,8 +67,9 @@ Candidate worked(const std::string& name, double rate, double link, std::int64_t
     return {.dn = name,
             .calibration = {.steps = {{128, seconds(128)}, {256, seconds(256)}, {512, seconds(512)}},
                             .parameter_bytes = bytes,
-                            .latency_seconds = 0.0002,
-                            .bytes_per_second = link}};
+                            .latency_seconds = 6 * 0.0002, // four ranks: six hops of 0.2 ms
+                            .bytes_per_second = link},
+            .cpu_cores = 8.0};
 }
 
 struct Worked {
@@ -97,6 +98,15 @@ TEST(Planner, agrees_with_the_worked_example) {
         EXPECT_NEAR(512 / plan->chosen_candidate().step_seconds, row.rows_per_second, row.rows_per_second * 0.005)
             << row.bytes;
     }
+}
+
+TEST(Planner, counts_communication_in_full_where_no_core_is_left_for_it) {
+    Question question{.candidates = {worked("A", 1000, 1.25e9, 40'000'000), worked("B", 1000, 1.25e9, 40'000'000)},
+                      .batch = 512,
+                      .steps = 100};
+    const double hidden = decide(question)->chosen_candidate().step_seconds;
+    question.candidates[0].cpu_cores = 1.0;
+    EXPECT_NEAR(decide(question)->chosen_candidate().step_seconds - hidden, 0.0324, 0.002);
 }
 
 TEST(Planner, answers_one_function_when_the_gain_is_within_the_error) {

@@ -22,7 +22,8 @@ planner::Question question_of(const Desk& desk, const LiveJob& job) {
     planner::Question question;
     std::int64_t rows = 0;
     for (const auto& [dn, answer] : job.round.answers) {
-        question.candidates.push_back({dn, answer.measured->calibration, answer.accept.memory_bytes});
+        question.candidates.push_back(
+            {dn, answer.measured->calibration, answer.accept.memory_bytes, answer.accept.cpu_cores});
         rows = answer.prepared.training_rows;
     }
     question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), rows);

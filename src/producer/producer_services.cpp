@@ -67,7 +67,10 @@ Measurements measurements_of(const Desk& desk, const std::string& recipe_digest,
         measured.calibration.latency_seconds = link ? link->latency_seconds : 0.0;
         measured.calibration.bytes_per_second = link ? link->bytes_per_second : 0.0;
         found.provisional = found.provisional || (!link && choice.candidates.size() > 1);
-        found.candidates.push_back({row.function.dn, measured.calibration, row.function.capacity.memory_bytes});
+        found.candidates.push_back({row.function.dn,
+                                    measured.calibration,
+                                    row.function.capacity.memory_bytes,
+                                    row.function.capacity.cpu_cores});
     }
     return found;
 }

@@ -14,13 +14,8 @@ namespace muster::worker {
 namespace {
 
 constexpr std::int64_t small_bytes = 4096;
+constexpr double link_repeats_max = 2'000;
 constexpr std::int64_t batch_rows_max = 1 << 24;
-
-double median(std::vector<double> values) {
-    const auto middle = values.begin() + std::ssize(values) / 2;
-    std::ranges::nth_element(values, middle);
-    return *middle;
-}
 
 /// Steps of one batch size until `deadline`: warm-up, then timed ones, at least one.
 double step_seconds(TrainingStep& step,
@@ -45,7 +40,7 @@ double step_seconds(TrainingStep& step,
     return timed == 0 ? first : total / timed;
 }
 
-/// Median seconds of an all-reduce of `bytes`, the slowest rank counting.
+/// Mean seconds of an all-reduce of `bytes`, the slowest rank counting.
 double all_reduce_seconds(Ranks& ranks, std::int64_t bytes, const CalibrationSettings& settings) {
     const at::Tensor data = at::zeros({std::max<std::int64_t>(1, bytes / 4)}, at::kFloat);
     const at::Tensor seconds = at::zeros({1}, at::kDouble);
@@ -61,17 +56,18 @@ double all_reduce_seconds(Ranks& ranks, std::int64_t bytes, const CalibrationSet
     };
     ranks.sum(seconds); // all begin together: calibrating steps takes each rank its own time
     const double first = agreed(once());
+    // As with steps, the mean over a time that holds many periods of a CPU quota; all ranks make the same number.
+    const double wanted = std::chrono::duration<double>(settings.timed_min).count();
     const double limit = std::chrono::duration<double>(settings.link_limit).count();
-    const int warm_up = first * settings.warm_up_steps < limit / 4 ? settings.warm_up_steps : 0;
-    for (int i = 0; i < warm_up; ++i) {
-        static_cast<void>(once());
-    }
-    const int timed = std::clamp(static_cast<int>(0.5 * limit / std::max(first, 1e-9)), 1, settings.timed_steps);
-    std::vector<double> times;
+    const double about = std::max(agreed(once()), 1e-6);
+    const double number = std::min(std::max(wanted / about, static_cast<double>(settings.timed_steps)),
+                                   std::max(1.0, limit / std::max(first, about)));
+    const auto timed = static_cast<int>(std::min(number, link_repeats_max));
+    const SteadyTime begin = std::chrono::steady_clock::now();
     for (int i = 0; i < timed; ++i) {
-        times.push_back(agreed(once()));
+        ranks.sum(data);
     }
-    return median(std::move(times));
+    return agreed(seconds_between(begin, std::chrono::steady_clock::now())) / timed;
 }
 
 } // namespace
