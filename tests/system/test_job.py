@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from harness import (FLAT, OWN, REPOSITORY, ROOT, TREE, function_dn, process_dn, recipe, report_dn, request_attributes,
-                     request_dn)
+from harness import (FLAT, OWN, REPOSITORY, ROOT, TREE, function_dn, path_of, process_dn, recipe, report_dn,
+                     request_attributes, request_dn)
 
 FUNCTIONS = [function_dn(name) for name in ("nwdaf-1", "gnb-2", "gnb-1")]
 
@@ -45,6 +45,36 @@ def test_put_creates_and_names_the_place(site):
     assert answer.body["attributes"]["aIMLInferenceName"] == "TINY_DELAY"
     site.wait_status("created", "FINISHED")
     site.wait_connected()
+
+
+def test_read_only_values_are_ignored_at_creation(site):
+    answer = site.client().put(request_dn("readonly"), request_attributes(requestStatus="FINISHED"))
+    assert answer.status == 201 and answer.body["attributes"]["requestStatus"] != "FINISHED"
+    site.wait_status("readonly", "FINISHED")
+    site.wait_connected()
+
+
+def test_post_chooses_an_id(site):
+    body = {"id": None, "objectClass": "MLTrainingRequest", "attributes": request_attributes()}
+    answer = site.client().request("POST", path_of(OWN), body)
+    assert answer.status == 201 and answer.body["id"] and answer.headers["Location"].endswith(answer.body["id"])
+    site.wait_status(answer.body["id"], "FINISHED")
+    site.wait_connected()
+
+
+def test_the_id_of_a_deleted_request_stays_used(site, tmp_path):
+    """The refusal names what came out of it; for scripts that repeat a submit it is a success."""
+    client = site.client()
+    site.submit("gone")
+    site.wait_status("gone", "FINISHED")
+    site.wait_connected()
+    assert client.delete(request_dn("gone")).status == 204
+    answer = client.put(request_dn("gone"), request_attributes())
+    assert answer.status == 409 and report_dn("gone") in answer.words()
+    (tmp_path / "request.json").write_text(json.dumps(request_attributes()))
+    repeated = site.run_json("submit", "-f", tmp_path / "request.json", "--token", "gone")
+    assert repeated["repeated"] is True
+    assert client.get(request_dn("gone")).status == 404
 
 
 def test_request_process_report_and_model_have_the_standards_attributes(objects, finished):
