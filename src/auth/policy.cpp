@@ -1,5 +1,7 @@
 #include "auth/policy.h"
 
+#include "base/pattern.h"
+
 #include <algorithm>
 #include <array>
 
@@ -28,30 +30,6 @@ std::vector<std::string> operation_words() {
         words.emplace_back(name.word);
     }
     return words;
-}
-
-/// Says whether `text` matches `pattern`, where `*` stands for any text. Linear in practice: only the last star is
-/// ever tried again.
-bool matches(std::string_view pattern, std::string_view text) {
-    std::size_t p = 0;
-    std::size_t t = 0;
-    std::size_t star = std::string_view::npos;
-    std::size_t resume = 0;
-    while (t < text.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            resume = t;
-        } else if (p < pattern.size() && pattern[p] == text[t]) {
-            ++p;
-            ++t;
-        } else if (star != std::string_view::npos) {
-            p = star + 1;
-            t = ++resume;
-        } else {
-            return false;
-        }
-    }
-    return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
 /// One text, or a list of them that is not empty.

@@ -4,6 +4,7 @@
 #include "base/guarded.h"
 #include "base/id.h"
 #include "base/log.h"
+#include "base/pattern.h"
 #include "base/result.h"
 
 #include <gtest/gtest.h>
@@ -68,6 +69,15 @@ TEST(File, is_replaced_whole_and_read_with_a_limit) {
 TEST(Log, quotes_what_would_break_the_line) {
     EXPECT_EQ(log::field("job", "j1"), "job=j1");
     EXPECT_EQ(log::field("why", "disk \"full\"\nnow"), "why=\"disk \\\"full\\\" now\"");
+}
+
+TEST(Pattern, star_stands_for_any_text) {
+    EXPECT_TRUE(matches("SubNetwork=1,*", "SubNetwork=1,ManagedElement=a"));
+    EXPECT_TRUE(matches("*analytics", "SubNetwork=1,ManagedElement=analytics"));
+    EXPECT_TRUE(matches("a*b*c", "aXXbYYc"));
+    EXPECT_TRUE(matches("*", ""));
+    EXPECT_FALSE(matches("", "x"));
+    EXPECT_FALSE(matches("a*b", "acbd"));
 }
 
 TEST(Secret, prints_as_stars) {

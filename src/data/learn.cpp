@@ -1,6 +1,6 @@
 #include "data/learn.h"
 
-#include "data/cell.h"
+#include "base/cell.h"
 #include "data/place.h"
 
 #include <fmt/format.h>

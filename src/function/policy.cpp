@@ -1,5 +1,7 @@
 #include "function/policy.h"
 
+#include "base/pattern.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -56,29 +58,6 @@ std::optional<Refuse> refused_by_data(const Propose& proposal, const std::vector
 }
 
 } // namespace
-
-bool matches(const std::string& pattern, const std::string& text) {
-    // Greedy with one step back: linear for each star.
-    std::size_t p = 0;
-    std::size_t t = 0;
-    std::size_t star = std::string::npos;
-    std::size_t mark = 0;
-    while (t < text.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            mark = t;
-        } else if (p < pattern.size() && pattern[p] == text[t]) {
-            ++p;
-            ++t;
-        } else if (star != std::string::npos) {
-            p = star + 1;
-            t = ++mark;
-        } else {
-            return false;
-        }
-    }
-    return pattern.find_first_not_of('*', p) == std::string::npos;
-}
 
 std::optional<std::string>
 forbidden_peer(const Policy& policy, const std::string& own, const std::vector<std::string>& peers) {

@@ -38,9 +38,6 @@ struct Limits {
     bool smaller_than_asked{};
 };
 
-/// Says whether `text` matches `pattern`, where `*` stands for any text.
-[[nodiscard]] bool matches(const std::string& pattern, const std::string& text);
-
 /// Judges a proposal: limits, or a refusal with its code, words and retry-after. Pure.
 /// `own` is this function's DN; `busy` names the job that has it, if any.
 [[nodiscard]] std::variant<Limits, Refuse> judge(const Policy& policy,

@@ -18,15 +18,6 @@ Propose proposal() {
 const Capacity capacity{.cpu_cores = 2.0, .memory_bytes = 1'000'000'000};
 const std::vector<DataSource> sources{{.name = "ue-delay/train", .bytes = 10, .digest = "d", .may_leave = false}};
 
-TEST(Policy, patterns_match_with_stars) {
-    EXPECT_TRUE(matches("SubNetwork=1,*", "SubNetwork=1,ManagedElement=a"));
-    EXPECT_TRUE(matches("*analytics", "SubNetwork=1,ManagedElement=analytics"));
-    EXPECT_TRUE(matches("a*b*c", "aXXbYYc"));
-    EXPECT_TRUE(matches("*", ""));
-    EXPECT_FALSE(matches("", "x"));
-    EXPECT_FALSE(matches("a*b", "acbd"));
-}
-
 TEST(Policy, an_empty_policy_accepts_everything_within_capacity) {
     const auto judged = judge({}, proposal(), capacity, sources, std::nullopt, WallTime{noon});
     ASSERT_TRUE(std::holds_alternative<Limits>(judged));

@@ -1,5 +1,7 @@
 #include "producer/candidates.h"
 
+#include "base/pattern.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,7 +36,9 @@ std::string obstacle(const Desk& desk, const LiveJob& job, const FunctionState& 
         return fmt::format("does not hold the data \"{}\"", source);
     }
     const auto& names = function.inference_names;
-    if (!names.empty() && std::ranges::find(names, job.record.inference) == names.end()) {
+    if (!names.empty() && std::ranges::none_of(names, [&](const std::string& pattern) {
+            return matches(pattern, job.record.inference);
+        })) {
         return fmt::format("its policy does not allow \"{}\"", job.record.inference);
     }
     if (function.busy || !function.job.empty()) {

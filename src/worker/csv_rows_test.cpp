@@ -16,8 +16,8 @@ TEST(CsvRows, reads_quotes_line_ends_and_a_byte_order_mark) {
 }
 
 TEST(CsvRows, names_the_row_that_is_wrong) {
-    EXPECT_EQ(parse_csv("a,b\n1,2\n3\n").error().where, "row 2");
-    EXPECT_EQ(parse_csv("a,b\n1,\"2\n").error().where, "row 1");
+    EXPECT_EQ(parse_csv("a,b\n1,2\n3\n").error().where, "row 3");
+    EXPECT_EQ(parse_csv("a,b\n1,\"2\n").error().where, "row 2");
     EXPECT_FALSE(parse_csv("").ok());
 }
 

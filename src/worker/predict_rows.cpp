@@ -1,20 +1,14 @@
 #include "worker/predict_rows.h"
 
+#include "base/cell.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <limits>
 
 namespace muster::worker {
 namespace {
-
-constexpr std::array<std::string_view, 7> missing_words{"", "NA", "N/A", "NaN", "nan", "null", "NULL"};
-
-bool is_missing(const std::string& cell) {
-    return std::ranges::find(missing_words, cell) != missing_words.end();
-}
 
 Result<std::vector<std::size_t>> columns_of(const std::vector<std::string>& names, const CsvRows& csv) {
     std::vector<std::size_t> columns;
@@ -30,18 +24,18 @@ Result<std::vector<std::size_t>> columns_of(const std::vector<std::string>& name
     return columns;
 }
 
-Result<double> number_of(const std::string& cell, const std::string& column, std::size_t row) {
-    if (is_missing(cell)) {
+/// As muster-data reads a cell of a training file; rows are counted as lines of the file, the header being row 1.
+Result<double> number_of(const std::string& text, const std::string& column, std::size_t row) {
+    const Cell cell = parse_cell(text);
+    if (cell.kind == CellKind::missing) {
         return std::numeric_limits<double>::quiet_NaN();
     }
-    double value = 0.0;
-    const auto [end, code] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-    if (code != std::errc{} || end != cell.data() + cell.size()) {
+    if (cell.kind != CellKind::number) {
         return Error{ErrorCode::invalid_argument,
-                     fmt::format("\"{}\" is no number", cell),
-                     fmt::format("row {}, column {}", row + 1, column)};
+                     fmt::format("\"{}\" is no number", text),
+                     fmt::format("row {}, column {}", row + 2, column)};
     }
-    return value;
+    return cell.value;
 }
 
 } // namespace

@@ -12,6 +12,7 @@ using std::chrono::seconds;
 
 constexpr std::int64_t port_max = 65'535;
 constexpr std::int64_t day_seconds = 86'400;
+constexpr std::int64_t upload_chunk_bytes = 1LL << 20U; ///< what functions send of a model in one request
 
 /// A duration given in whole seconds.
 template <typename T>
@@ -81,7 +82,7 @@ void read_times(wire::Fields fields, producer::Settings& settings, wire::Fields&
 
 void read_limits(wire::Fields fields, ProducerConfig& config, wire::Fields& parent) {
     config.server.body_bytes_max =
-        static_cast<std::size_t>(fields.integer("body_bytes_max", 1'024, 1LL << 30U, 1 << 20U));
+        static_cast<std::size_t>(fields.integer("body_bytes_max", upload_chunk_bytes, 1LL << 30U, upload_chunk_bytes));
     config.server.connections_max = static_cast<std::size_t>(fields.integer("connections_max", 1, 1'000'000, 2'048));
     config.blob_bytes_max = static_cast<std::uint64_t>(fields.integer("blob_bytes_max", 1, 1LL << 50U, 16LL << 30U));
     config.settings.candidates_max = static_cast<std::size_t>(fields.integer("candidates_max", 1, 1'000, 16));
@@ -111,6 +112,11 @@ Result<ProducerConfig> read_producer_config(const fs::path& file) {
     read_priorities(fields.child("priority"), config.settings, fields);
     read_times(fields.child("times"), config.settings, fields);
     read_limits(fields.child("limits"), config, fields);
+    const bool wildcard = config.server.address == "0.0.0.0" || config.server.address == "::";
+    if (wildcard && config.settings.public_url.empty()) {
+        fields.fail("public_url",
+                    "is required when listen.address stands for every address: it starts the URIs of models");
+    }
     if (auto done = fields.finish(); !done) {
         return std::move(done).error();
     }

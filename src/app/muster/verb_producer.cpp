@@ -203,7 +203,7 @@ int serve(ProducerConfig config, Ingredients ingredients) {
                          **artefacts,
                          control}};
     control.start((*producer)->epoch(), (*producer)->events());
-    auto notifier = start_notifier(config, (*producer)->outbox(), producer_clock);
+    auto notifier = Notifier::start(config, (*producer)->outbox());
     if (!notifier) {
         return report(notifier.error());
     }

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-namespace muster::data {
+namespace muster {
 
 enum class CellKind {
     missing,
@@ -24,4 +24,4 @@ struct Cell {
 /// Reads a cell: decimal point, optional sign and exponent, spaces around it are allowed.
 [[nodiscard]] Cell parse_cell(std::string_view text);
 
-} // namespace muster::data
+} // namespace muster

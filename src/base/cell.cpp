@@ -1,5 +1,5 @@
 /// Reading single cells.
-#include "data/cell.h"
+#include "base/cell.h"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <system_error>
 
-namespace muster::data {
+namespace muster {
 
 namespace {
 
@@ -65,4 +65,4 @@ Cell parse_cell(std::string_view text) {
     return std::isfinite(value) ? Cell{CellKind::number, value} : Cell{CellKind::not_finite};
 }
 
-} // namespace muster::data
+} // namespace muster
