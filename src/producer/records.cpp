@@ -18,7 +18,7 @@ using nrm::Json;
 constexpr double milliseconds_per_second = 1'000.0;
 
 Json time_of(std::int64_t ms) {
-    return ms == 0 ? Json{} : Json{rfc3339(WallTime{std::chrono::milliseconds{ms}})};
+    return ms == 0 ? Json(nullptr) : Json(rfc3339(WallTime{std::chrono::milliseconds{ms}}));
 }
 
 double seconds_between(std::int64_t from_ms, std::int64_t to_ms) {
