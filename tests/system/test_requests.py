@@ -90,7 +90,7 @@ def test_metric_that_does_not_fit_the_recipe(site):
 
 
 def test_what_this_producer_cannot_do_is_refused_by_name(site):
-    refused(create(site, mLTrainingType="RE_TRAINING", mLModelRef=["SubNetwork=1,MLModelRepository=1,MLModel=1"]), 400,
+    refused(create(site, mLTrainingType="RE_TRAINING", mLModelRef="SubNetwork=1,MLModelRepository=1,MLModel=1"), 400,
             "/attributes/mLModelRef", "/attributes/mLTrainingType")
 
 
