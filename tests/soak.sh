@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# What takes too long for every change: sanitizers over all folders without libtorch and Arrow, then the faults of the
+# system tests again and again. By hand, before a release: ./run soak [ROUNDS]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rounds=${1:-20}
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
+
+# libtorch and Arrow are not built with sanitizers; what runs in their processes is tested without.
+for preset in asan tsan; do
+  say "$preset: build and unit tests"
+  cmake --preset "$preset" -DMUSTER_WITH_TORCH=OFF -DMUSTER_WITH_ARROW=OFF >/dev/null
+  ninja -C "build/$preset"
+  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error
+done
+
+say "collectives: contract, hostile peers and faults, $rounds rounds under asan"
+for ((round = 1; round <= rounds; ++round)); do
+  build/asan/bin/muster_collective_test --gtest_brief=1 --gtest_shuffle --gtest_random_seed="$round"
+done
+
+say "system: killed and frozen processes, $rounds rounds"
+cmake --preset release >/dev/null
+ninja -C build/release
+for ((round = 1; round <= rounds; ++round)); do
+  MUSTER_BIN="$PWD/build/release/bin" python3 -m pytest -q tests/system -k "kill or crash or silence or interrupt"
+done
+say "soak passed"
