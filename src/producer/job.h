@@ -74,6 +74,7 @@ struct Job {
     std::int64_t attempt{1};    ///< round of agreement; each has its own name on the wire
     std::int64_t generation{1}; ///< of the roster that trains
     std::map<std::string, Exclusion> excluded{};
+    std::map<std::string, std::string> not_asked{}; ///< DN -> why it was no candidate in the last round
     std::vector<std::string> leases{}; ///< DNs that may hold a lease of this attempt
     std::vector<JobMember> members{};  ///< the committed roster, in rank order
     nlohmann::json plan{};             ///< wire/plan.h

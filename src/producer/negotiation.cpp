@@ -1,6 +1,5 @@
 #include "producer/negotiation.h"
 
-#include "producer/candidates.h"
 #include "producer/records.h"
 #include "wire/recipe.h"
 
@@ -113,7 +112,7 @@ bool Negotiation::evaluate(LiveJob& job) {
     if (choice.candidates.empty()) {
         return await_function(job, reasons_text(choice), choice.later);
     }
-    return propose(job, choice.candidates);
+    return propose(job, choice);
 }
 
 bool Negotiation::await_function(LiveJob& job, const std::string& reason, bool later) {
@@ -144,9 +143,12 @@ bool Negotiation::await_function(LiveJob& job, const std::string& reason, bool l
     return false;
 }
 
-bool Negotiation::propose(LiveJob& job, const std::vector<std::string>& dns) {
+bool Negotiation::propose(LiveJob& job, const Choice& choice) {
+    const std::vector<std::string>& dns = choice.candidates;
     Job updated = job.record;
     updated.leases = dns;
+    updated.not_asked = choice.reasons;
+    std::erase_if(updated.not_asked, [&](const auto& entry) { return updated.excluded.contains(entry.first); });
     updated.enter(Phase::agreeing);
     desk_.note(updated, fmt::format("asking {} functions (round {})", dns.size(), updated.attempt));
     const auto done = desk_.save(job, std::move(updated), [&](Transaction& transaction) -> Result<void> {

@@ -1,6 +1,7 @@
 /// From a queued job to measured candidates: evaluate, propose, prepare, calibrate. Source: ARCHITECTURE.md steps 2, 3.
 #pragma once
 
+#include "producer/candidates.h"
 #include "producer/desk.h"
 #include "producer/ending.h"
 
@@ -34,7 +35,7 @@ private:
     bool resume(LiveJob& job);
     bool evaluate(LiveJob& job);
     bool await_function(LiveJob& job, const std::string& reason, bool later);
-    bool propose(LiveJob& job, const std::vector<std::string>& dns);
+    bool propose(LiveJob& job, const Choice& choice);
     bool after_agreeing(LiveJob& job);
     bool after_preparing(LiveJob& job);
     bool after_calibrating(LiveJob& job);

@@ -177,6 +177,9 @@ Json decision_record(const Job& job, const Decided& decided) {
     for (const auto& [dn, exclusion] : job.excluded) {
         excluded.push_back({{"dn", dn}, {"code", exclusion.code}, {"words", exclusion.words}});
     }
+    for (const auto& [dn, words] : job.not_asked) {
+        excluded.push_back({{"dn", dn}, {"code", "not_asked"}, {"words", words}});
+    }
     data["excluded"] = std::move(excluded);
     return container("decision", std::move(data));
 }

@@ -152,7 +152,7 @@ def running_site(name, functions):
 
 def train(site, identity, **changes):
     """Submits, waits for the end, and gives the report as the command line shows it."""
-    site.submit(identity, **REQUEST, **changes)
+    site.submit(identity, **{**REQUEST, **changes})
     site.wait_status(identity, "FINISHED", seconds=300)
     site.wait_connected()
     return site.run_json("report", identity)

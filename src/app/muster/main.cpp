@@ -1,8 +1,27 @@
 #include "app/muster/exit_code.h"
 #include "app/muster/verbs.h"
 
+#include <algorithm>
 #include <csignal>
 #include <exception>
+#include <string>
+#include <vector>
+
+namespace {
+
+/// Says which verb was meant when the first word is none.
+void hint_verb(const CLI::App& app, const std::vector<std::string>& words) {
+    std::vector<std::string> verbs;
+    for (const CLI::App* verb : app.get_subcommands({})) {
+        verbs.push_back(verb->get_name());
+    }
+    const auto word = std::find_if(words.begin(), words.end(), [](const std::string& w) { return w.front() != '-'; });
+    if (word != words.end() && std::find(verbs.begin(), verbs.end(), *word) == verbs.end()) {
+        muster::app::say("error: " + muster::not_allowed("verb", *word, verbs).text());
+    }
+}
+
+} // namespace
 
 int main(int argc, char** argv) {
     using namespace muster::app; // NOLINT(google-build-using-namespace): main is the table of contents
@@ -42,6 +61,11 @@ int main(int argc, char** argv) {
         return context.action();
     } catch (const CLI::ParseError& problem) {
         const int code = context.app.exit(problem);
+        if (code != 0 && context.app.get_subcommands().empty()) {
+            std::vector<std::string> words{argv + 1, argv + argc};
+            std::erase(words, "");
+            hint_verb(context.app, words);
+        }
         return code == 0 ? exit_done : exit_wrong_input;
     } catch (const std::exception& problem) { // the last of the four boundaries: nobody above can decide
         say(std::string{"error: "} + problem.what());
