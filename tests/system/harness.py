@@ -276,9 +276,11 @@ class Authority:
 class Site:
     """A producer with its functions and their keys, in a folder."""
 
-    def __init__(self, folder, sources, producer=None):
-        """`sources`: {name: file} every function holds unless told otherwise; `producer`: more of producer.yaml."""
+    def __init__(self, folder, sources, state=None, producer=None):
+        """`sources`: {name: file} every function holds unless told otherwise; `state`: folder of the producer's state;
+        `producer`: more of producer.yaml."""
         self.folder = pathlib.Path(folder)
+        self.state = pathlib.Path(state or self.folder / "state")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sources = sources
         self.authority = Authority(self.folder / "ca")
@@ -287,7 +289,7 @@ class Site:
             self.authority.issue(self.folder / name, "--consumer", name)
         (self.folder / "policy.yaml").write_text(yaml.safe_dump(POLICY))
         self.configuration = {
-            "listen": {"address": "127.0.0.1", "port": 0}, "state": "state",
+            "listen": {"address": "127.0.0.1", "port": 0}, "state": str(self.state),
             "credentials": {"certificate": "producer.pem", "key": "producer.key", "authority": "ca/ca.pem"},
             "enrolment": {"certificate": "ca/ca.pem", "key": "ca/ca.key"},
             "policy": "policy.yaml", "times": TIMES, **(producer or {})}
@@ -299,7 +301,7 @@ class Site:
 
     def start_producer(self):
         """On a free port at first, afterwards on the same one."""
-        address_file = self.folder / "state" / "address"
+        address_file = self.state / "address"
         address_file.unlink(missing_ok=True)
         (self.folder / "producer.yaml").write_text(yaml.safe_dump(self.configuration))
         self.producer = Program(self.folder / "producer.log", "producer", "--config", self.folder / "producer.yaml")
@@ -430,7 +432,7 @@ class Site:
         return [pid for program in self.functions.values() for pid in program.children("muster-worker")]
 
     def audit(self):
-        return [json.loads(line) for line in (self.folder / "state" / "audit.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self.state / "audit.jsonl").read_text().splitlines()]
 
     def nothing_left(self, *names):
         """Every function is free and no worker, data process or job folder is left of a job."""
