@@ -464,12 +464,12 @@ void Agent::fail(const std::string& reason) {
     send(*job_->outcome);
 }
 
-void Agent::release(const std::string& job, const std::string& reason) {
+void Agent::release(std::string job, const std::string& reason) {
     if (holds(job)) {
         log::info("released job={} {}", job, log::field("reason", reason));
         job_.reset();
     }
-    send(Released{job});
+    send(Released{std::move(job)});
 }
 
 void Agent::expire(SteadyTime now) {
@@ -477,11 +477,10 @@ void Agent::expire(SteadyTime now) {
         return;
     }
     if (now >= job_->lease_until) {
-        const std::string job = job_->proposal.job;
         if (job_->state != "failed") {
-            send(Failed{.job = job, .generation = job_->generation, .reason = "the lease ran out"});
+            send(Failed{.job = job_->proposal.job, .generation = job_->generation, .reason = "the lease ran out"});
         }
-        release(job, "the lease ran out");
+        release(job_->proposal.job, "the lease ran out");
         return;
     }
     if (job_->worker && now >= job_->worker_lease_due) {

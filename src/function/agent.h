@@ -103,7 +103,8 @@ private:
     void finish(Done message);
     void disconnected(const std::string& reason, SteadyTime now);
     void fail(const std::string& reason);
-    void release(const std::string& job, const std::string& reason);
+    /// `job` is a copy: the name often is the current job's own, which ends here.
+    void release(std::string job, const std::string& reason);
     void expire(SteadyTime now);
     void send(const FromFunction& message);
     [[nodiscard]] bool holds(const std::string& job) const;
