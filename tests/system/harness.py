@@ -343,7 +343,7 @@ class Site:
         """function.yaml; `changes` replace its keys, None removes one."""
         configuration = {
             "dn": function_dn(name), "producer": self.address, "state": f"functions/{name}",
-            "capacity": {"cpu_cores": 0.5, "bandwidth_mbit": 1000},
+            "capacity": {"cpu_cores": 0.5, "bandwidth_mbit": 1000}, "times": {"worker_lease_seconds": 6},
             "data": [{"name": source, "file": str(file)} for source, file in self.sources.items()], **changes}
         if "enrolment" not in configuration:
             configuration["enrolment"] = {"token": self.token(configuration["dn"]),

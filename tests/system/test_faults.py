@@ -235,10 +235,9 @@ def test_full_disk_at_the_producer(tmp_path, tables, small_disk):
         site.start_producer()
         site.add_recipe(recipe())
         site.submit("before")
-        with (small_disk / "filler").open("wb") as filler, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), (small_disk / "filler").open("wb", 0) as filler:
             while True:
                 filler.write(bytes(4096))
-                filler.flush()
         answers = {}
         for index in range(60):  # the last free pages of the database and of the log go first
             identity = f"full-{index}"
