@@ -1,6 +1,7 @@
 #include "worker/step.h"
 
 #include "worker/loss.h"
+#include "worker/split_linear.h"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -58,6 +59,7 @@ TrainingStep::TrainingStep(ModelProgram& program,
     if (ranks.alone()) {
         return;
     }
+    split_linear_backward();
     reduction_ = std::make_unique<Reduction>();
     std::vector<at::Tensor> parameters = program.parameters();
     reduction_->signal = at::zeros({signal_size}, parameters.front().options()).requires_grad_(true);

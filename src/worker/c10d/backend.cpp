@@ -146,12 +146,13 @@ public:
                                         c10::ListType::create(c10::TensorType::get()))} {}
 
     void complete(const std::exception_ptr& failure) {
-        finish(failure);
+        // The future first: whoever returns from wait() may ask it.
         if (failure) {
             future_->setError(failure);
         } else {
             future_->markCompleted(c10::IValue{outputs_});
         }
+        finish(failure);
     }
 
     bool wait(std::chrono::milliseconds timeout) override {

@@ -151,9 +151,11 @@ TEST(Backend, refuses_what_it_cannot_do_in_words) {
 }
 
 TEST(Backend, abort_ends_the_operation_on_all_ranks) {
-    run_ranks(2, [](std::shared_ptr<collective::Group> connected) {
+    std::latch met{2};
+    run_ranks(2, [&](std::shared_ptr<collective::Group> connected) {
         auto group = make_process_group(std::move(connected));
         group->barrier()->wait();
+        met.arrive_and_wait(); // an abort may overtake the other rank's end of the barrier
         auto backend = group->getBackend(c10::DeviceType::CPU);
         Tensors tensor{at::ones({4})};
         if (group->getRank() == 1) {
