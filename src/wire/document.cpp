@@ -10,6 +10,9 @@
 namespace muster::wire {
 namespace {
 
+/// An alias may stand for what it is a part of: such a value would never end.
+constexpr int depth_max = 32;
+
 std::string place_of(const std::string& name, const YAML::Mark& mark) {
     return mark.is_null() ? name : fmt::format("{}:{}:{}", name, mark.line + 1, mark.column + 1);
 }
@@ -57,9 +60,12 @@ struct Converter {
         }
     }
 
-    Json convert(const YAML::Node& node, const std::string& pointer) {
+    Json convert(const YAML::Node& node, const std::string& pointer, int depth = 0) {
         if (nodes_left == 0) {
             fail(node, "too many values");
+        }
+        if (depth > depth_max) {
+            fail(node, fmt::format("nested deeper than {} levels", depth_max));
         }
         if (error) {
             return nullptr;
@@ -69,17 +75,17 @@ struct Converter {
         if (node.IsSequence()) {
             Json list = Json::array();
             for (std::size_t i = 0; i < node.size() && !error; ++i) {
-                list.push_back(convert(node[i], fmt::format("{}/{}", pointer, i)));
+                list.push_back(convert(node[i], fmt::format("{}/{}", pointer, i), depth + 1));
             }
             return list;
         }
         if (node.IsMap()) {
-            return convert_map(node, pointer);
+            return convert_map(node, pointer, depth);
         }
         return node.IsScalar() ? scalar(node) : Json(nullptr);
     }
 
-    Json convert_map(const YAML::Node& node, const std::string& pointer) {
+    Json convert_map(const YAML::Node& node, const std::string& pointer, int depth) {
         Json object = Json::object();
         for (const auto& entry : node) {
             if (!entry.first.IsScalar()) {
@@ -92,7 +98,7 @@ struct Converter {
                 break;
             }
             const std::string place = pointer + "/" + pointer_token(key);
-            object[key] = convert(entry.second, place);
+            object[key] = convert(entry.second, place, depth + 1);
             places[place] = place_of(name, entry.first.Mark());
         }
         return object;

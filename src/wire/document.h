@@ -17,8 +17,9 @@ struct Document {
 };
 
 /// Parses YAML (and so JSON). Plain scalars become null, booleans or numbers as in YAML 1.2's core schema; quoted ones
-/// stay texts. `name` is the file's name for error messages. At most `nodes_max` values, aliases expanded.
-/// Errors: invalid_argument with "name:line:column", for bad syntax, duplicate keys, too many values.
+/// stay texts. `name` is the file's name for error messages. At most `nodes_max` values, aliases expanded; nested at
+/// most 32 deep. Errors: invalid_argument with "name:line:column", for bad syntax, duplicate keys, too many or too deep
+/// values.
 [[nodiscard]] Result<Document>
 parse_document(const std::string& text, const std::string& name, std::size_t nodes_max = 100'000);
 

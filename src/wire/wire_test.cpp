@@ -51,6 +51,8 @@ TEST(Document, survives_deep_nesting_and_alias_bombs) {
         bomb += "]\n";
     }
     EXPECT_EQ(parse_document(bomb, "bomb").error().message, "too many values");
+    EXPECT_EQ(parse_document("a: &x [*x]", "loop").error().message, "nested deeper than 32 levels");
+    EXPECT_FALSE(parse_document(std::string(100, '[') + std::string(100, ']'), "deep").ok());
 }
 
 TEST(Document, writes_yaml_that_reads_back_the_same) {
