@@ -130,6 +130,8 @@ class Program:
 
     def stop(self):
         """Asks it to end; kills it and what it has started when it does not. Gives the exit code."""
+        if self.process.returncode is not None:
+            return self.process.returncode
         below = self.children()
         if self.running():
             self.signal(signal.SIGCONT)
@@ -276,14 +278,14 @@ class Authority:
 class Site:
     """A producer with its functions and their keys, in a folder."""
 
-    def __init__(self, folder, sources, state=None, producer=None):
+    def __init__(self, folder, sources, state=None, authority=None, producer=None):
         """`sources`: {name: file} every function holds unless told otherwise; `state`: folder of the producer's state;
-        `producer`: more of producer.yaml."""
+        `authority`: a CA in folder/ca that is there already; `producer`: more of producer.yaml."""
         self.folder = pathlib.Path(folder)
         self.state = pathlib.Path(state or self.folder / "state")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sources = sources
-        self.authority = Authority(self.folder / "ca")
+        self.authority = authority or Authority(self.folder / "ca")
         self.authority.issue(self.folder / "producer", "--producer", OWN, "--host", "127.0.0.1")
         for name in ("admin", "viewer", "stranger"):
             self.authority.issue(self.folder / name, "--consumer", name)

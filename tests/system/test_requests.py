@@ -266,6 +266,8 @@ def test_recipe_of_the_same_name_with_other_content(site):
 
 def test_deep_yaml_and_yaml_bombs(site):
     assert add(site, b"name: " + b"[" * 5_000).status == 400
+    assert add(site, b"name: " + b"[" * 200 + b"]" * 200).status == 400
+    assert add(site, b"name: &x [*x]").status == 400  # part of itself
     bomb = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
         b"%c: &%c [%s]\n" % (98 + i, 98 + i, b",".join([b"*%c" % (97 + i)] * 9)) for i in range(9))
     assert add(site, bomb).status == 400
