@@ -15,7 +15,7 @@ from measure import BIN, EXAMPLE, ROOT, Row, hidden_text, in_turns, python_json,
 sys.path.insert(0, str(ROOT / "tests" / "system"))
 import harness  # noqa: E402  (the same site as the system tests')
 
-SMALL = ([256, 256], 1024, 300)   # hidden, batch, timed steps
+SMALL = ([256, 256], 1024, 600)   # hidden, batch, timed steps
 LARGE = ([1024, 1024], 4096, 24)
 TURNS = 3
 ORIGINAL_RECIPE = yaml.safe_load((EXAMPLE / "ue-delay.yaml").read_text())
