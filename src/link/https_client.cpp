@@ -209,7 +209,7 @@ private:
         co_await stream_->async_handshake(net::ssl::stream_base::client,
                                           net::redirect_error(net::use_awaitable, error));
         if (error) {
-            co_return Error{ErrorCode::unauthenticated,
+            co_return Error{code_of(error),
                             fmt::format("no secure connection to {}: {}", url_.authority(), explain(error))};
         }
         co_return check_peer(ssl);
@@ -238,10 +238,15 @@ private:
 
     [[nodiscard]] std::string explain(const error_code& error) { return failure_text(*stream_, error); }
 
+    /// What TLS says itself is a refusal; a connection that just ends may have met a server that ends or starts.
+    [[nodiscard]] static ErrorCode code_of(const error_code& error) {
+        const bool refused = error.category() == net::error::get_ssl_category();
+        return refused ? ErrorCode::unauthenticated : ErrorCode::unavailable;
+    }
+
     [[nodiscard]] Error broken(const error_code& error) {
         // TLS 1.3 tells a client only here that its certificate was refused.
-        const bool refused = error.category() == net::error::get_ssl_category();
-        return {refused ? ErrorCode::unauthenticated : ErrorCode::unavailable,
+        return {code_of(error),
                 fmt::format("the connection to {} broke {}: {}", url_.authority(), phase_, explain(error))};
     }
 
