@@ -158,7 +158,7 @@ def test_producer_killed_in_training_is_adopted(own_site):
     site.nothing_left()
 
 
-@pytest.mark.parametrize("phase", ["EVALUATING", "AGREEING", "PREPARING", "CALIBRATING", "COMMITTING"])
+@pytest.mark.parametrize("phase", ["EVALUATING", "AGREEING", "PREPARING", "CALIBRATING", "COMMITTING", "RUNNING"])
 def test_producer_killed_before_training(own_site, phase):
     """No request that was answered is lost, and it trains exactly once."""
     site = own_site
