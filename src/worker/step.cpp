@@ -1,7 +1,6 @@
 #include "worker/step.h"
 
 #include "worker/loss.h"
-#include "worker/split_linear.h"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -59,7 +58,6 @@ TrainingStep::TrainingStep(ModelProgram& program,
     if (ranks.alone()) {
         return;
     }
-    split_linear_backward();
     reduction_ = std::make_unique<Reduction>();
     std::vector<at::Tensor> parameters = program.parameters();
     reduction_->signal = at::zeros({signal_size}, parameters.front().options()).requires_grad_(true);
