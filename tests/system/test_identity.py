@@ -1,10 +1,12 @@
 """Who may come in, and who may do what: everybody else is refused, and the audit log says so."""
 import base64
+import contextlib
 import datetime
 import http.client
 import socket
 import ssl
 import stat
+import threading
 import urllib.parse
 
 import pytest
@@ -102,6 +104,33 @@ def test_client_accepts_only_a_producer_as_its_producer(site, foreign):
                     f"authority: '{foreign.certificate}'}}")
     done = harness.muster("list", client=file)
     assert done.returncode == 2 and "certificate" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("uris", [[], ["muster://consumer/admin"], [function_uri(function_dn("gnb-1"))]], ids=str)
+def test_server_with_the_wrong_san_is_no_producer(site, trusted, tmp_path, uris):
+    """A certificate of the right CA for the right host does not make a producer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*map(str, keys.make(tmp_path, "impostor", trusted, uris, hosts=["localhost"])))
+    got = []
+
+    def serve(listener):
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            with context.wrap_socket(connection, server_side=True) as secure:
+                got.append(secure.recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        file = tmp_path / "client.yaml"
+        file.write_text(f"{{server: 'https://localhost:{listener.getsockname()[1]}', "
+                        f"certificate: '{site.folder}/admin.pem', key: '{site.folder}/admin.key', "
+                        f"authority: '{site.authority.certificate}'}}")
+        done = harness.muster("list", client=file)
+        thread.join()
+    assert done.returncode == 2 and "producer" in done.stderr, done.stderr
+    assert not any(got)  # not one byte of a request
 
 
 def test_no_permission_names_caller_operation_and_object(site):
