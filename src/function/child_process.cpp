@@ -47,10 +47,13 @@ std::string status_text(int status) {
     for (const int fd : spec.descriptors) {
         ::fcntl(fd, F_SETFD, 0);
     }
+    // The parent's handlers are still ours: a signal that came since the fork must end this process, not be eaten.
+    for (const int number : {SIGPIPE, SIGINT, SIGTERM}) {
+        ::signal(number, SIG_DFL);
+    }
     sigset_t none;
     sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    ::signal(SIGPIPE, SIG_DFL);
     ::execv(argv[0], argv);
     const int reason = errno;
     (void)!::write(report, &reason, sizeof reason);
@@ -74,19 +77,29 @@ Result<ChildProcess> ChildProcess::start(const ChildSpec& spec) {
     }
     const UniqueFd read_end{report[0]};
     UniqueFd write_end{report[1]};
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before); // until the child has handlers of its own
     const pid_t pid = ::fork();
-    if (pid < 0) {
-        return Error{ErrorCode::unavailable, "cannot fork: " + std::system_category().message(errno)};
-    }
     if (pid == 0) {
         run_child(spec, argv.data(), procs, write_end.get());
+    }
+    const int fork_error = errno;
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    if (pid < 0) {
+        return Error{ErrorCode::unavailable, "cannot fork: " + std::system_category().message(fork_error)};
     }
     write_end.reset();
     ::setpgid(pid, pid); // whoever comes first
     UniqueFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
     ChildProcess child{pid, std::move(pidfd)};
     int reason = 0;
-    if (::read(read_end.get(), &reason, sizeof reason) == sizeof reason) {
+    ssize_t got = 0;
+    do {
+        got = ::read(read_end.get(), &reason, sizeof reason);
+    } while (got < 0 && errno == EINTR);
+    if (got == sizeof reason) {
         return Error{ErrorCode::unavailable,
                      fmt::format("cannot start {}: {}", spec.program.string(), std::system_category().message(reason))};
     }
