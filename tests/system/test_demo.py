@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import time
 
 import pytest
 import torch
@@ -32,7 +33,8 @@ def endless_example(tmp_path_factory):
 
 
 def control_groups():
-    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*") if path.is_dir()}
+    """Those of demos; other programs on this machine have theirs."""
+    return {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("muster-demo-*") if path.is_dir()}
 
 
 @pytest.fixture
@@ -64,6 +66,8 @@ def running_demo(folder, examples, phases):
         program.stop()
 
 
+# Processes that miss a signal are killed after 5 s; none may miss it.
+NO_KILL_SECONDS = 4.5
 PHASES = ["a CA, a producer", "is submitted", "AGREEING", "PREPARING", "CALIBRATING", "the decision", "the agreement",
           "training over", "rows/s"]
 
@@ -73,9 +77,22 @@ def test_ctrl_c_leaves_nothing(traceless, endless_example, phase):
     """As a terminal does it: the signal goes to the whole group. A phase that is shorter than a look is passed by."""
     with running_demo(traceless, endless_example, PHASES[PHASES.index(phase):]) as program:
         os.killpg(program.pid, signal.SIGINT)
-        code, output = program.wait(15.0)
+        code, output = program.wait(NO_KILL_SECONDS)
         assert code == 3 and output == "", (code, program.words())
         assert "error:" not in program.words(), program.words()
+
+
+def test_ctrl_c_while_processes_start(traceless, endless_example):
+    """The moments between fork and exec, when a child still has its parent's handlers."""
+    for moment in range(20):
+        with running_demo(traceless, endless_example, ["a CA, a producer"]) as program:
+            until = time.monotonic() + moment * 0.002
+            while time.monotonic() < until:
+                pass  # finer than a sleep would be
+            os.killpg(program.pid, signal.SIGINT)
+            code, _ = program.wait(NO_KILL_SECONDS)
+            assert code == 3, program.words()
+        (traceless / "demo.log").unlink()
 
 
 def test_sigterm_leaves_nothing(traceless, endless_example):
