@@ -26,6 +26,7 @@ struct Calibration {
     std::int64_t parameter_bytes{}; ///< bytes of all trained parameters: what an all-reduce carries
     double latency_seconds{};  ///< of a small all-reduce among the candidates, through the production tunnel; 0 alone
     double bytes_per_second{}; ///< of a large one, bus bandwidth; 0 alone
+    double link_cpu_seconds_per_byte{}; ///< own CPU time of a large all-reduce, for each byte that is reduced; 0 alone
 
     /// t(b) = fixed + per_row * b, Theil-Sen fit over `steps`; both >= 0.
     struct Fit {

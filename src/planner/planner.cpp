@@ -69,18 +69,34 @@ double all_reduce_seconds(const Question& question, const Subset& members) {
     return 2.0 * (ranks - 1.0) * hop + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
 }
 
+/// Seconds that a member's own part in an all-reduce takes from its computing: all of it where no core is to spare, and
+/// the longer the smaller its quota is.
+double link_seconds(const Candidate& function, std::size_t members) {
+    if (members < 2 || function.cpu_cores >= 2.0) {
+        return 0.0;
+    }
+    const double cpu =
+        function.calibration.link_cpu_seconds_per_byte * static_cast<double>(function.calibration.parameter_bytes);
+    return function.cpu_cores > 0.0 && function.cpu_cores < 1.0 ? cpu / function.cpu_cores : cpu;
+}
+
 PlanCandidate
 priced(const Question& question, const Subset& members, const std::vector<std::int64_t>& rows, std::string name) {
     PlanCandidate candidate;
     candidate.name = std::move(name);
     candidate.strategy = members.size() == 1 ? Strategy::one_function : Strategy::data_parallel;
     double compute = 0.0;
+    double busiest = 0.0;
+    double longest_link = 0.0;
     for (std::size_t i = 0; i < members.size(); ++i) {
         const Candidate& function = question.candidates[members[i]];
         const auto line = function.calibration.fit();
         const double seconds = line.fixed + line.per_row * static_cast<double>(rows[i]);
         const std::int64_t memory = function.calibration.memory_at(rows[i]);
+        const double link = link_seconds(function, members.size());
         compute = std::max(compute, seconds);
+        busiest = std::max(busiest, seconds + link);
+        longest_link = std::max(longest_link, link);
         candidate.fits = candidate.fits && (function.memory_bytes <= 0 || memory <= function.memory_bytes);
         candidate.members.push_back({.dn = function.dn,
                                      .batch_rows = rows[i],
@@ -95,8 +111,10 @@ priced(const Question& question, const Subset& members, const std::vector<std::i
     // Communication hides behind the backward pass only where every member has a core to spare for it.
     const bool spare =
         std::ranges::all_of(members, [&](std::size_t index) { return question.candidates[index].cpu_cores >= 2.0; });
-    const double exposed = std::max(0.0, communication - (spare ? question.overlap * backward_part * compute : 0.0));
-    candidate.step_seconds = compute + exposed;
+    // What a member's own processor does for the link is in `busiest` already; only waiting for the wire is left.
+    const double hidden = spare ? question.overlap * backward_part * compute : longest_link;
+    const double exposed = std::max(0.0, communication - hidden);
+    candidate.step_seconds = busiest + exposed;
     candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) +
                               question.setup_seconds_per_member * static_cast<double>(members.size());
     if (question.expected_seconds > 0.0) {
@@ -110,7 +128,9 @@ std::optional<PlanCandidate> by_speed(const Question& question, const Subset& me
     std::vector<Cost> costs;
     for (const std::size_t index : members) {
         const auto line = question.candidates[index].calibration.fit();
-        costs.push_back({line.fixed, line.per_row, batch_cap(question.candidates[index], question.batch)});
+        const Candidate& function = question.candidates[index];
+        costs.push_back(
+            {line.fixed + link_seconds(function, members.size()), line.per_row, batch_cap(function, question.batch)});
     }
     auto rows = split(costs, question.batch);
     if (!rows) {

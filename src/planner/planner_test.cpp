@@ -109,6 +109,20 @@ TEST(Planner, counts_communication_in_full_where_no_core_is_left_for_it) {
     EXPECT_NEAR(decide(question)->chosen_candidate().step_seconds - hidden, 0.0324, 0.002);
 }
 
+TEST(Planner, gives_a_function_less_when_its_link_costs_it_more) {
+    Question question{.candidates = {worked("A", 1000, 1e9, 4'000'000), worked("B", 1000, 1e9, 4'000'000)},
+                      .batch = 512,
+                      .steps = 100};
+    for (Candidate& candidate : question.candidates) {
+        candidate.calibration.link_cpu_seconds_per_byte = 1e-9; // 4 ms for the gradients
+        candidate.cpu_cores = 1.0;
+    }
+    question.candidates[1].cpu_cores = 0.1; // for which 4 ms of CPU time take 40 ms
+    const auto plan = decide(question);
+    EXPECT_EQ(plan->chosen_candidate().members[0].batch_rows, 256 + 18);
+    EXPECT_NEAR(plan->chosen_candidate().step_seconds, 0.274 + 0.004, 0.002);
+}
+
 TEST(Planner, answers_one_function_when_the_gain_is_within_the_error) {
     const Question question{
         .candidates = {worked("A", 1000, 1e9, 1000), worked("B", 100, 1e9, 1000)}, .batch = 512, .steps = 100};

@@ -63,12 +63,15 @@ std::optional<LinkMeasured> Calibrations::find_link(const std::string& dn, std::
     if (body.is_discarded()) {
         return std::nullopt;
     }
-    return LinkMeasured{body.value("latency_seconds", 0.0), body.value("bytes_per_second", 0.0)};
+    return LinkMeasured{body.value("latency_seconds", 0.0),
+                        body.value("bytes_per_second", 0.0),
+                        body.value("cpu_seconds_per_byte", 0.0)};
 }
 
 Write Calibrations::write_of_link(const std::string& dn, std::vector<std::string> group, const LinkMeasured& measured) {
     const nlohmann::json body{{"latency_seconds", measured.latency_seconds},
-                              {"bytes_per_second", measured.bytes_per_second}};
+                              {"bytes_per_second", measured.bytes_per_second},
+                              {"cpu_seconds_per_byte", measured.cpu_seconds_per_byte}};
     return {.kind = calibration_kind, .key = link_key_of(dn, std::move(group)), .body = body.dump()};
 }
 

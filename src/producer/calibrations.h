@@ -19,10 +19,11 @@ struct Measured {
     std::int64_t parameters{};
 };
 
-/// Latency and bandwidth that one function saw in a group.
+/// Latency, bandwidth and own CPU time that one function saw in a group.
 struct LinkMeasured {
     double latency_seconds{};
     double bytes_per_second{};
+    double cpu_seconds_per_byte{};
 };
 
 /// Keeps measurements in the store (kind "calibration"). Safe from any thread. All methods throw StoreDown.

@@ -228,6 +228,7 @@ void Negotiation::on_calibrated(LiveJob& job, const std::string& dn, const Calib
     }
     answer.measured->calibration.latency_seconds = reported.latency_seconds;
     answer.measured->calibration.bytes_per_second = reported.bytes_per_second;
+    answer.measured->calibration.link_cpu_seconds_per_byte = reported.link_cpu_seconds_per_byte;
     answer.state = Answer::State::calibrated;
     const auto line = answer.measured->calibration.fit();
     desk_.note(
@@ -409,6 +410,7 @@ bool Negotiation::use_known_measurements(LiveJob& job) const {
         if (answer.measured && link) {
             answer.measured->calibration.latency_seconds = link->latency_seconds;
             answer.measured->calibration.bytes_per_second = link->bytes_per_second;
+            answer.measured->calibration.link_cpu_seconds_per_byte = link->cpu_seconds_per_byte;
         }
     }
     return complete;
@@ -479,7 +481,8 @@ bool Negotiation::after_calibrating(LiveJob& job) {
         }
         if (group.size() > 1) {
             const Calibration& seen = answer.measured->calibration;
-            writes.push_back(Calibrations::write_of_link(dn, group, {seen.latency_seconds, seen.bytes_per_second}));
+            writes.push_back(Calibrations::write_of_link(
+                dn, group, {seen.latency_seconds, seen.bytes_per_second, seen.link_cpu_seconds_per_byte}));
         }
     }
     Job updated = job.record;

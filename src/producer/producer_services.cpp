@@ -66,6 +66,7 @@ Measurements measurements_of(const Desk& desk, const std::string& recipe_digest,
         const auto link = desk.calibrations.find_link(row.function.dn, choice.candidates);
         measured.calibration.latency_seconds = link ? link->latency_seconds : 0.0;
         measured.calibration.bytes_per_second = link ? link->bytes_per_second : 0.0;
+        measured.calibration.link_cpu_seconds_per_byte = link ? link->cpu_seconds_per_byte : 0.0;
         found.provisional = found.provisional || (!link && choice.candidates.size() > 1);
         found.candidates.push_back({row.function.dn,
                                     measured.calibration,

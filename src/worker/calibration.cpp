@@ -40,8 +40,22 @@ double step_seconds(TrainingStep& step,
     return timed == 0 ? first : total / timed;
 }
 
-/// Mean seconds of an all-reduce of `bytes`, the slowest rank counting.
-double all_reduce_seconds(Ranks& ranks, std::int64_t bytes, const CalibrationSettings& settings) {
+/// What one all-reduce costs.
+struct AllReduceCost {
+    double seconds{};     ///< mean, the slowest rank counting
+    double cpu_seconds{}; ///< mean, of this process
+};
+
+double cpu_seconds() {
+    struct rusage usage {};
+    ::getrusage(RUSAGE_SELF, &usage);
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+    };
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+AllReduceCost all_reduce_cost(Ranks& ranks, std::int64_t bytes, const CalibrationSettings& settings) {
     const at::Tensor data = at::zeros({std::max<std::int64_t>(1, bytes / 4)}, at::kFloat);
     const at::Tensor seconds = at::zeros({1}, at::kDouble);
     const auto once = [&] {
@@ -64,10 +78,12 @@ double all_reduce_seconds(Ranks& ranks, std::int64_t bytes, const CalibrationSet
                                    std::max(1.0, limit / std::max(first, about)));
     const auto timed = static_cast<int>(std::min(number, link_repeats_max));
     const SteadyTime begin = std::chrono::steady_clock::now();
+    const double cpu_begin = cpu_seconds();
     for (int i = 0; i < timed; ++i) {
         ranks.sum(data);
     }
-    return agreed(seconds_between(begin, std::chrono::steady_clock::now())) / timed;
+    const double cpu = cpu_seconds() - cpu_begin;
+    return {agreed(seconds_between(begin, std::chrono::steady_clock::now())) / timed, cpu / timed};
 }
 
 } // namespace
@@ -122,11 +138,12 @@ void measure_link(const c10::intrusive_ptr<c10d::ProcessGroup>& group,
     const auto size = static_cast<double>(group->getSize());
     Ranks ranks{group, std::vector<std::int64_t>(static_cast<std::size_t>(group->getSize()), 1)};
     const std::int64_t large = std::clamp(calibration.parameter_bytes, small_bytes, settings.link_bytes_max);
-    const double small_seconds = all_reduce_seconds(ranks, small_bytes, settings);
-    const double large_seconds = all_reduce_seconds(ranks, large, settings);
+    const double small_seconds = all_reduce_cost(ranks, small_bytes, settings).seconds;
+    const auto [large_seconds, large_cpu_seconds] = all_reduce_cost(ranks, large, settings);
     calibration.latency_seconds = small_seconds;
     // Latency is not bandwidth; but a difference within the noise must not become an endless one.
     const double transfer = std::max(large_seconds - small_seconds, 0.1 * large_seconds);
+    calibration.link_cpu_seconds_per_byte = large_cpu_seconds / static_cast<double>(large);
     calibration.bytes_per_second = 2.0 * (size - 1.0) / size * static_cast<double>(large) / transfer;
 }
 

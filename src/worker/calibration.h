@@ -37,7 +37,7 @@ struct CalibrationSettings {
 
 /// Times all-reduces of 4 KiB and of min(parameter_bytes, link_bytes_max) over `group`, which may be null (both rates
 /// stay 0). All ranks call it; the slowest rank's time counts, so all return the same.
-///   latency_seconds   median of a small all-reduce
+///   latency_seconds   mean of a small all-reduce
 ///   bytes_per_second  bus bandwidth 2 (n - 1) / n * bytes / (large - small)
 /// Throws what the group throws.
 void measure_link(const c10::intrusive_ptr<c10d::ProcessGroup>& group,
