@@ -4,6 +4,7 @@
 #include "base/id.h"
 #include "wire/read_struct.h"
 
+#include <algorithm>
 #include <array>
 #include <cctype>
 #include <utility>
@@ -30,17 +31,14 @@ constexpr std::array<std::pair<Phase, std::string_view>, 10> names{{{Phase::queu
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Exclusion, code, words, until_ms)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Event, time_ms, event)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(JobMember, dn, identity, addresses, batch_rows)
-NLOHMANN_JSON_SERIALIZE_ENUM(Phase,
-                             {{Phase::queued, "QUEUED"},
-                              {Phase::evaluating, "EVALUATING"},
-                              {Phase::agreeing, "AGREEING"},
-                              {Phase::preparing, "PREPARING"},
-                              {Phase::calibrating, "CALIBRATING"},
-                              {Phase::deciding, "DECIDING"},
-                              {Phase::committing, "COMMITTING"},
-                              {Phase::running, "RUNNING"},
-                              {Phase::finishing, "FINISHING"},
-                              {Phase::ended, "ENDED"}})
+// Found by nlohmann's conversions. As with its own macro for enums, an unknown name is the first phase.
+static void to_json(nlohmann::json& json, Phase phase) {
+    json = name_of(phase);
+}
+static void from_json(const nlohmann::json& json, Phase& phase) {
+    const auto found = std::ranges::find_if(names, [&](const auto& name) { return json == name.second; });
+    phase = (found == names.end() ? names.begin() : found)->first;
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Job,
                                    id,
                                    request,

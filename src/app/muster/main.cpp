@@ -27,7 +27,6 @@ int main(int argc, char** argv) {
     using namespace muster::app; // NOLINT(google-build-using-namespace): main is the table of contents
     std::signal(SIGPIPE, SIG_IGN);
     Context context;
-    context.program = argv[0];
     context.app.require_subcommand(1);
     context.app.set_version_flag("--version", "muster 0.1.0");
     context.app.footer(

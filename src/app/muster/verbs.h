@@ -16,7 +16,6 @@ struct Context {
     Format format{Format::table};
     std::string client_file{};
     std::function<int()> action{}; ///< set by the verb that was chosen; returns the exit code
-    std::string program{};         ///< path of this program, to find its siblings
 };
 
 void add_ca(Context& context);
