@@ -1,0 +1,61 @@
+"""What the system tests train: names of objects, a good request, a small recipe and its table."""
+import pathlib
+import random
+
+OWN = "SubNetwork=1,MLTrainingFunction=mlt"  # the producer's entry for requests
+REPOSITORY = "SubNetwork=1,MLModelRepository=1"
+
+
+def function_dn(name):
+    return f"SubNetwork=1,ManagedElement={name},MLTrainingFunction=1"
+
+
+def request_dn(identity):
+    return f"{OWN},MLTrainingRequest={identity}"
+
+
+def process_dn(identity):
+    return f"{OWN},MLTrainingProcess={identity}"
+
+
+def report_dn(identity):
+    return f"{OWN},MLTrainingReport={identity}"
+
+
+def request_attributes(**changes):
+    """Attributes of a good request; `changes` replace some, None removes one."""
+    attributes = {
+        "trainingRequestSource": "SubNetwork=1,ManagedElement=analytics", "aIMLInferenceName": "TINY_DELAY",
+        "mLTrainingType": "INITIAL_TRAINING",
+        "performanceRequirements": [
+            {"inferenceOutputName": "delay", "performanceMetric": "MAE", "performanceScore": 1000.0}],
+        "distributedTrainingExpectation": {"expectedTrainingTime": 5, "dataSplitIndication": True}, **changes}
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def recipe(name="tiny", inference="TINY_DELAY", source="tiny/train", test="tiny/test", **changes):
+    return {"name": name, "inference": inference,
+            "data": {"source": source, "test": test, "target": "delay", "exclude": ["run"], "validation": 0.2},
+            "model": {"family": "mlp", "hidden": [8]}, "loss": "l1",
+            "optimizer": {"name": "adamw", "learning_rate": 0.01}, "batch": 64, "epochs": 2, "metrics": ["MAE", "R2"],
+            **changes}
+
+
+HEADER = "run,cell,load,speed,delay"
+
+
+def rows(count, seed):
+    """Lines of a small table: delay depends on load and cell; some loads are missing."""
+    source = random.Random(seed)
+    lines = []
+    for index in range(count):
+        cell, load, speed = source.choice(["a", "b", "c"]), source.uniform(0, 10), source.uniform(0, 120)
+        delay = 20 + 3 * load + 5 * "abc".index(cell) + source.gauss(0, 1)
+        lines.append(f"r{index},{cell},{'' if source.random() < 0.05 else f'{load:.4f}'},{speed:.2f},{delay:.4f}")
+    return lines
+
+
+def write_table(path, lines, header=HEADER):
+    path = pathlib.Path(path)
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
