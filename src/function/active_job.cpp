@@ -1,0 +1,282 @@
+#include "function/active_job.h"
+
+#include "base/digest.h"
+#include "base/log.h"
+#include "base/overloaded.h"
+#include "function/commit_check.h"
+#include "tls/identity.h"
+#include "wire/messages.h"
+
+#include <algorithm>
+
+namespace muster::function {
+
+void send_to_producer(ProducerLink& producer, const FromFunction& message) {
+    if (auto sent = producer.send(message); !sent) {
+        log::error("message to the producer is lost type={} {}",
+                   wire::type_of(message),
+                   log::field("reason", sent.error().text()));
+    }
+}
+
+ActiveJob::ActiveJob(JobParts parts, AcceptedJob accepted, SteadyTime lease_until)
+    : parts_{std::move(parts)}, accepted_{std::move(accepted)}, lease_until_{lease_until} {}
+
+void ActiveJob::send(const FromFunction& message) {
+    send_to_producer(parts_.world.producer, message);
+}
+
+void ActiveJob::on_news(JobNews& news) {
+    std::visit(Overloaded{[&](FromWorker& message) { from_worker(message); },
+                          [&](const WorkerExit& exit) { worker_exit(exit); },
+                          [&](Result<DataProgram::Encoded>& result) { encoded(result); },
+                          [&](Uploaded& upload) { uploaded(upload); }},
+               news);
+}
+
+void ActiveJob::prepare(const Prepare& order) {
+    if (prepared_) {
+        send(*prepared_);
+        return;
+    }
+    if (!recipe_.empty()) {
+        return; // under way
+    }
+    if (!accepted_.proposal.recipe.ends_with("@" + sha256_hex(order.recipe))) {
+        fail("the recipe is not the one that was proposed");
+        return;
+    }
+    recipe_ = order.recipe;
+    state_ = "preparing";
+    std::vector<std::filesystem::path> files;
+    for (const std::string& name : accepted_.proposal.sources) {
+        auto file = parts_.file_of(name);
+        if (!file) {
+            fail(file.error().text());
+            return;
+        }
+        files.push_back(std::move(*file));
+    }
+    const auto test = files.size() > 1 ? std::optional{files[1]} : std::nullopt;
+    parts_.world.data.encode(order.recipe,
+                             files.front(),
+                             test,
+                             Deadline::after(parts_.settings.encode_timeout),
+                             [post = parts_.post, job = id()](auto result) { post(job, std::move(result)); });
+}
+
+void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {
+    if (!result) {
+        fail("data: " + result.error().text());
+        return;
+    }
+    encoded_ = std::move(*result);
+    const WorkerLimits limits{.cpu_cores = accepted_.limits.cpu_cores,
+                              .memory_bytes = accepted_.limits.memory_bytes,
+                              .lease_seconds = parts_.settings.worker_lease.count()};
+    auto worker = parts_.world.launcher.start(id(), encoded_->folder, limits, *accepted_.listener, parts_.events);
+    if (!worker) {
+        fail("worker: " + worker.error().text());
+        return;
+    }
+    worker_ = std::move(*worker);
+    // A quota below one core is not seen by thread pools: the count is said explicitly.
+    const int threads = std::max(1, static_cast<int>(accepted_.limits.cpu_cores));
+    const WorkerPrepare order{.job = id(), .recipe = recipe_, .matrix = encoded_->folder, .threads = threads};
+    if (auto sent = worker_->send(order); !sent) {
+        fail("worker: " + sent.error().text());
+    }
+}
+
+void ActiveJob::calibrate(const Calibrate& order) {
+    if (!worker_) {
+        send(Refuse{.job = order.job, .code = "unknown_job", .words = "not prepared"});
+        return;
+    }
+    if (calibrated_) {
+        send(*calibrated_);
+        return;
+    }
+    const auto self = std::ranges::find(order.roster.members, parts_.settings.dn, &RosterMember::dn);
+    if (self == order.roster.members.end()) {
+        fail("this function is not in the calibration roster");
+        return;
+    }
+    state_ = "calibrating";
+    const auto rank = static_cast<int>(self - order.roster.members.begin());
+    if (auto sent = worker_->send(WorkerCalibrate{order, accepted_.key, rank}); !sent) {
+        fail("worker: " + sent.error().text());
+    }
+}
+
+void ActiveJob::commit(const Commit& order, SteadyTime now) {
+    const auto refuse = [&](std::string code, std::string words) {
+        send(Refuse{.job = order.job,
+                    .generation = order.roster.generation,
+                    .code = std::move(code),
+                    .words = std::move(words)});
+    };
+    if (!worker_ || !encoded_) {
+        refuse("unknown_job", "not prepared");
+        return;
+    }
+    if (committed_ && committed_->plan_digest == order.roster.plan_digest) {
+        send(*committed_);
+        return;
+    }
+    const OwnView own{.dn = parts_.settings.dn,
+                      .proposal = accepted_.proposal,
+                      .recipe = recipe_,
+                      .matrix_digest = encoded_->info.digest,
+                      .sources = parts_.sources(),
+                      .job_key = accepted_.key};
+    auto rank = check_commit(order, own, parts_.settings.policy);
+    if (!rank) {
+        refuse(rank.error().code == ErrorCode::permission_denied ? "policy_peer" : "bad_digest", rank.error().text());
+        return;
+    }
+    const tls::KeyPair identity = parts_.world.identity();
+    auto signature = tls::sign_message(identity.key, order.roster.plan_digest);
+    if (!signature) {
+        refuse("broken", signature.error().text());
+        return;
+    }
+    if (auto sent = worker_->send(WorkerCommit{order, accepted_.key, *rank}); !sent) {
+        fail("worker: " + sent.error().text());
+        return;
+    }
+    generation_ = order.roster.generation;
+    joined_ = false;
+    start_wanted_ = false;
+    state_ = "committed";
+    lease_until_ = now + std::chrono::seconds{order.lease_seconds};
+    committed_ = Committed{.job = order.job,
+                           .generation = generation_,
+                           .plan_digest = order.roster.plan_digest,
+                           .signature = to_base64(*signature),
+                           .certificate = identity.certificate};
+    log::info("signed job={} generation={} digest={}", order.job, generation_, order.roster.plan_digest);
+    send(*committed_);
+}
+
+void ActiveJob::start(const Start& order) {
+    if (order.generation != generation_) {
+        send(Refuse{.job = order.job,
+                    .generation = order.generation,
+                    .code = "unknown_job",
+                    .words = "nothing was committed to"});
+        return;
+    }
+    if (!joined_) {
+        start_wanted_ = true;
+        return;
+    }
+    if (running_) {
+        return;
+    }
+    running_ = true;
+    state_ = "running";
+    if (auto sent = worker_->send(WorkerStart{order.generation}); !sent) {
+        fail("worker: " + sent.error().text());
+    }
+}
+
+void ActiveJob::from_worker(FromWorker& message) {
+    if (auto* prepared = std::get_if<Prepared>(&message)) {
+        prepared->matrix = encoded_->info;
+        prepared_ = *prepared;
+        state_ = "prepared";
+        send(*prepared);
+    } else if (auto* calibrated = std::get_if<Calibrated>(&message)) {
+        calibrated_ = *calibrated;
+        state_ = "calibrated";
+        send(*calibrated);
+    } else if (const auto* joined = std::get_if<WorkerJoined>(&message)) {
+        if (joined->generation == generation_) {
+            joined_ = true;
+            if (start_wanted_) {
+                start(Start{id(), generation_});
+            }
+        }
+    } else if (auto* progress = std::get_if<Progress>(&message)) {
+        send(*progress);
+    } else if (auto* finished = std::get_if<Done>(&message)) {
+        done(std::move(*finished));
+    } else if (auto* failed = std::get_if<Failed>(&message)) {
+        fail(failed->reason);
+    }
+}
+
+void ActiveJob::worker_exit(const WorkerExit& exit) {
+    if (!ended_) {
+        fail("worker ended: " + exit.reason);
+    }
+}
+
+void ActiveJob::done(Done message) {
+    ended_ = true;
+    if (message.model_sha256.empty()) {
+        finish(std::move(message));
+        return;
+    }
+    state_ = "uploading";
+    parts_.upload(std::move(message), worker_->model_file());
+}
+
+void ActiveJob::uploaded(Uploaded& upload) {
+    if (!upload.result) {
+        fail("the model could not be uploaded: " + upload.result.error().text());
+        return;
+    }
+    finish(std::move(upload.done));
+}
+
+void ActiveJob::finish(Done message) {
+    ended_ = true;
+    state_ = "done";
+    outcome_ = message;
+    send(std::move(message));
+}
+
+void ActiveJob::fail(const std::string& reason) {
+    log::error("job failed job={} {}", id(), log::field("reason", reason));
+    state_ = "failed";
+    ended_ = true;
+    outcome_ = Failed{.job = id(), .generation = generation_, .reason = reason};
+    worker_.reset();
+    send(*outcome_);
+}
+
+void ActiveJob::orphaned(const std::string& reason, SteadyTime now) {
+    if (running_) {
+        lease_until_ = std::max(lease_until_, now + parts_.settings.orphan_time);
+        log::warning("producer is gone, the job goes on for {} s job={} {}",
+                     parts_.settings.orphan_time.count(),
+                     id(),
+                     log::field("reason", reason));
+    }
+}
+
+void ActiveJob::repeat_outcome() {
+    if (outcome_) {
+        send(*outcome_);
+    }
+}
+
+void ActiveJob::report_expiry() {
+    if (state_ != "failed") {
+        send(Failed{.job = id(), .generation = generation_, .reason = "the lease ran out"});
+    }
+}
+
+void ActiveJob::feed_worker(SteadyTime now) {
+    if (!worker_ || now < worker_lease_due_) {
+        return;
+    }
+    worker_lease_due_ = now + parts_.settings.worker_lease / 3;
+    if (auto sent = worker_->send(WorkerLease{parts_.settings.worker_lease.count()}); !sent) {
+        log::warning("worker does not take its lease, it will end by itself job={}", id());
+    }
+}
+
+} // namespace muster::function

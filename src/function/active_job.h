@@ -1,0 +1,114 @@
+/// One accepted job at this function: its data, its worker, its signature and its outcome.
+#pragma once
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "function/agent_world.h"
+#include "function/policy.h"
+#include "model/messages.h"
+#include "port/worker_process.h"
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace muster::function {
+
+/// The worker's process has ended.
+struct WorkerExit {
+    std::string reason;
+};
+/// The model was uploaded, or could not be.
+struct Uploaded {
+    Done done;
+    Result<void> result;
+};
+/// What other threads have to say to a job.
+using JobNews = std::variant<FromWorker, WorkerExit, Result<DataProgram::Encoded>, Uploaded>;
+
+/// What a job uses of its agent; outlives it.
+struct JobParts {
+    const AgentSettings& settings;
+    const AgentWorld& world;
+    WorkerEvents& events;
+    std::function<Result<std::filesystem::path>(const std::string& source)> file_of;
+    std::function<std::vector<DataSource>()> sources;                  ///< the function's own catalogue
+    std::function<void(const std::string& job, JobNews news)> post;    ///< any thread; ends in on_news()
+    std::function<void(Done done, std::filesystem::path file)> upload; ///< in the background; ends in Uploaded
+};
+
+/// What was promised to the producer.
+struct AcceptedJob {
+    Propose proposal;
+    Limits limits;
+    Secret key;    ///< PEM of the job key
+    Accept accept; ///< as sent, to answer a repeated proposal
+    std::unique_ptr<PeerListener> listener;
+};
+
+/// The state machine from acceptance to outcome. Sends its answers itself; orders may come twice. Its destructor ends
+/// the worker. One thread, the agent's.
+class ActiveJob {
+public:
+    ActiveJob(JobParts parts, AcceptedJob accepted, SteadyTime lease_until);
+
+    [[nodiscard]] const std::string& id() const { return accepted_.proposal.job; }
+    [[nodiscard]] HeldJob held() const { return {.job = id(), .generation = generation_, .state = state_}; }
+    [[nodiscard]] const Accept& accept() const { return accepted_.accept; }
+
+    // Orders of the producer for this job.
+    void prepare(const Prepare& order);
+    void calibrate(const Calibrate& order);
+    void commit(const Commit& order, SteadyTime now);
+    void start(const Start& order);
+    void keep_alive(SteadyTime lease_until) { lease_until_ = lease_until; }
+
+    void on_news(JobNews& news);
+    /// The connection to the producer broke: a running job goes on for the orphan time.
+    void orphaned(const std::string& reason, SteadyTime now);
+    /// Sends Done or Failed again, if it has come to that.
+    void repeat_outcome();
+
+    [[nodiscard]] bool expired(SteadyTime now) const { return now >= lease_until_; }
+    /// Tells the producer that the lease ran out, unless it has been told of a failure.
+    void report_expiry();
+    /// Prolongs the worker's lease when that is due.
+    void feed_worker(SteadyTime now);
+
+private:
+    void encoded(Result<DataProgram::Encoded>& result);
+    void from_worker(FromWorker& message);
+    void worker_exit(const WorkerExit& exit);
+    void done(Done message);
+    void uploaded(Uploaded& upload);
+    void finish(Done message);
+    void fail(const std::string& reason);
+    void send(const FromFunction& message);
+
+    JobParts parts_;
+    AcceptedJob accepted_;
+    std::unique_ptr<WorkerProcess> worker_; // after the listener: it borrows it
+    std::string recipe_;
+    std::optional<DataProgram::Encoded> encoded_;
+    std::optional<Prepared> prepared_;
+    std::optional<Calibrated> calibrated_;
+    std::optional<Committed> committed_;
+    std::optional<FromFunction> outcome_; ///< Done or Failed as sent; sent again after a reconnection
+    bool ended_{false};                   ///< done or failed: the worker's own end is not another failure
+    std::int64_t generation_{};
+    bool joined_{false};
+    bool start_wanted_{false};
+    bool running_{false};
+    std::string state_{"accepted"};
+    SteadyTime lease_until_{};
+    SteadyTime worker_lease_due_{};
+};
+
+/// Sends to the producer. What cannot be queued is lost, and logged as an error.
+void send_to_producer(ProducerLink& producer, const FromFunction& message);
+
+} // namespace muster::function
