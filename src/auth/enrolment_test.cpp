@@ -153,14 +153,14 @@ TEST_F(EnrolmentTest, only_functions_renew_and_no_revoked_ones) {
               ErrorCode::permission_denied);
     EXPECT_EQ(enrolment_.renew(tls::parse_identity(tls::job_uri("j", gnb)), "", request()).error().code,
               ErrorCode::permission_denied);
-    ASSERT_TRUE(revocations_.revoke_identity(tls::function_uri(gnb), "stolen", "root"));
+    ASSERT_TRUE(revocations_.revoke("identity:" + tls::function_uri(gnb), "stolen", "root"));
     EXPECT_EQ(enrolment_.renew(tls::parse_identity(tls::function_uri(gnb)), "", request()).error().code,
               ErrorCode::permission_denied);
 }
 
 TEST_F(EnrolmentTest, a_revoked_function_gets_neither_token_nor_certificate) {
     const std::string secret = token();
-    ASSERT_TRUE(revocations_.revoke_identity(tls::function_uri(gnb), "stolen", "root"));
+    ASSERT_TRUE(revocations_.revoke("identity:" + tls::function_uri(gnb), "stolen", "root"));
     EXPECT_EQ(enrolment_.create_token(gnb, 1h, "root").error().code, ErrorCode::permission_denied);
     EXPECT_EQ(enrolment_.enrol(secret, gnb, request()).error().code, ErrorCode::permission_denied);
 }

@@ -22,7 +22,8 @@ constexpr std::array operation_names{OperationName{Operation::create, "create"},
                                      OperationName{Operation::model_download, "model_download"},
                                      OperationName{Operation::recipe, "recipe"},
                                      OperationName{Operation::plan, "plan"},
-                                     OperationName{Operation::admin, "admin"}};
+                                     OperationName{Operation::admin, "admin"},
+                                     OperationName{Operation::revoke, "revoke"}};
 
 std::vector<std::string> operation_words() {
     std::vector<std::string> words;

@@ -17,8 +17,8 @@
 
 namespace muster::auth {
 
-/// What a caller wants to do. The last four are about no managed object: a row's `on` does not matter for them.
-enum class Operation { create, read, update, remove, subscribe, model_download, recipe, plan, admin };
+/// What a caller wants to do. The last five are about no managed object: a row's `on` does not matter for them.
+enum class Operation { create, read, update, remove, subscribe, model_download, recipe, plan, admin, revoke };
 
 /// Returns the word of the policy file, e.g. "delete" for Operation::remove.
 [[nodiscard]] std::string_view name_of(Operation operation) noexcept;

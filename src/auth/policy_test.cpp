@@ -163,11 +163,11 @@ TEST(Gate, lets_nobody_in_who_is_revoked_by_identity_serial_or_mapped_name) {
     const tls::Identity foreign = tls::parse_identity("DNS:oss.operator.example");
     ASSERT_TRUE(gate.admit(oss, "aa01"));
     ASSERT_TRUE(gate.authorise(*gate.admit(oss, ""), read, dn("SubNetwork=1")));
-    ASSERT_TRUE(revocations.revoke_serial("AA01", "laptop lost", "admin"));
+    ASSERT_TRUE(revocations.revoke("serial:AA01", "laptop lost", "admin"));
     EXPECT_EQ(gate.admit(oss, "aa01").error().code, ErrorCode::permission_denied);
     EXPECT_TRUE(gate.admit(oss, "aa02"));
     EXPECT_TRUE(gate.admit(foreign, "aa03"));
-    ASSERT_TRUE(revocations.revoke_identity("muster://consumer/oss", "left", "admin"));
+    ASSERT_TRUE(revocations.revoke("identity:muster://consumer/oss", "left", "admin"));
     EXPECT_FALSE(gate.admit(oss, "aa02"));
     EXPECT_FALSE(gate.admit(foreign, "aa03")) << "a mapped certificate speaks for the revoked name";
 }

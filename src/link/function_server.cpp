@@ -78,13 +78,15 @@ public:
         return busy_ ? settings.lost_after_busy : settings.lost_after_idle;
     }
 
-    /// Asks now and then whether the function is still let in; for the watcher's thread. Errors: those of the answer.
+    /// Asks whether the function is still let in. Errors: those of the answer.
+    [[nodiscard]] Result<void> still_allowed() const { return still_allowed_ ? still_allowed_() : Result<void>{}; }
+    /// The same now and then; for the watcher's thread.
     Result<void> recheck(SteadyTime now) {
-        if (!still_allowed_ || now - checked_at_ < owner_.settings_.recheck_every) {
+        if (now - checked_at_ < owner_.settings_.recheck_every) {
             return {};
         }
         checked_at_ = now;
-        return still_allowed_();
+        return still_allowed();
     }
 
 private:
@@ -215,15 +217,16 @@ Result<std::shared_ptr<SocketEvents>> FunctionServer::accept(const std::string& 
     return std::shared_ptr<SocketEvents>{std::move(session)};
 }
 
+std::shared_ptr<FunctionServer::Session> FunctionServer::find(const std::string& dn) const {
+    const std::scoped_lock lock{mutex_};
+    const auto found = current_.find(dn);
+    return found == current_.end() ? nullptr : found->second;
+}
+
 Result<void> FunctionServer::send(const std::string& dn, const ToFunction& message) {
-    std::shared_ptr<Session> session;
-    {
-        const std::scoped_lock lock{mutex_};
-        const auto found = current_.find(dn);
-        if (found == current_.end()) {
-            return Error{ErrorCode::unavailable, fmt::format("function '{}' is not connected", dn)};
-        }
-        session = found->second;
+    const auto session = find(dn);
+    if (!session) {
+        return Error{ErrorCode::unavailable, fmt::format("function '{}' is not connected", dn)};
     }
     if (!session->send(message)) {
         return Error{ErrorCode::unavailable,
@@ -236,21 +239,13 @@ Result<void> FunctionServer::send(const std::string& dn, const ToFunction& messa
 }
 
 bool FunctionServer::connected(const std::string& dn) const {
-    const std::scoped_lock lock{mutex_};
-    return current_.contains(dn);
+    return find(dn) != nullptr;
 }
 
 void FunctionServer::disconnect(const std::string& dn, const std::string& reason) {
-    std::shared_ptr<Session> session;
-    {
-        const std::scoped_lock lock{mutex_};
-        const auto found = current_.find(dn);
-        if (found == current_.end()) {
-            return;
-        }
-        session = found->second;
+    if (const auto session = find(dn)) {
+        session->close(reason);
     }
-    session->close(reason);
 }
 
 void FunctionServer::joined(const std::shared_ptr<Session>& session) {
@@ -266,7 +261,7 @@ void FunctionServer::joined(const std::shared_ptr<Session>& session) {
     }
 }
 
-void FunctionServer::left(Session& session, const std::string& reason) {
+void FunctionServer::left(Session& session, const std::string& reason, End end) {
     {
         const std::scoped_lock lock{mutex_};
         strangers_.erase(&session);
@@ -278,7 +273,25 @@ void FunctionServer::left(Session& session, const std::string& reason) {
     }
     log::warning("function lost {} {}", log::field("function", session.dn()), log::field("reason", reason));
     if (auto* const events = events_.load()) {
-        events->on_lost(session.dn(), reason);
+        end == End::revoked ? events->on_revoked(session.dn(), reason) : events->on_lost(session.dn(), reason);
+    }
+}
+
+void FunctionServer::recheck() {
+    for (const auto& session : sessions()) {
+        if (const auto allowed = session->still_allowed(); !allowed) {
+            session->close(allowed.error().text());
+            left(*session, allowed.error().text(), End::revoked);
+        }
+    }
+}
+
+void FunctionServer::revoke(const std::string& dn, const std::string& reason) {
+    if (const auto session = find(dn)) {
+        session->close(reason);
+        left(*session, reason, End::revoked);
+    } else if (auto* const events = events_.load()) {
+        events->on_revoked(dn, reason); // its job is held for it while it is away
     }
 }
 
@@ -286,15 +299,17 @@ void FunctionServer::step() {
     const auto now = clock_.steady_now();
     for (const auto& session : sessions()) {
         std::string reason;
+        End end = End::lost;
         if (const auto silence = session->silence(now); silence > session->silence_max()) {
             reason =
                 fmt::format("silent for {} ms", std::chrono::duration_cast<std::chrono::milliseconds>(silence).count());
         } else if (const auto allowed = session->recheck(now); !allowed) {
             reason = allowed.error().text();
+            end = End::revoked;
         }
         if (!reason.empty()) {
             session->close(reason);
-            left(*session, reason); // now, not when a dead connection has been closed
+            left(*session, reason, end); // now, not when a dead connection has been closed
         }
     }
 }

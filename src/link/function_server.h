@@ -45,8 +45,8 @@ public:
     void stop();
 
     /// Makes the session of a connection whose peer was authenticated and authorised as the function `dn`.
-    /// `still_allowed` is asked every recheck_every on a thread of ours; its error ends the connection (revoked).
-    /// Errors: unavailable, before start() and after stop().
+    /// `still_allowed` is asked every recheck_every on a thread of ours; its error ends the connection for good
+    /// (revoked). Errors: unavailable, before start() and after stop().
     [[nodiscard]] Result<std::shared_ptr<SocketEvents>> accept(const std::string& dn,
                                                                std::function<Result<void>()> still_allowed = {});
 
@@ -54,15 +54,25 @@ public:
     [[nodiscard]] bool connected(const std::string& dn) const override;
     void disconnect(const std::string& dn, const std::string& reason) override;
 
+    /// Asks at once for every connection whether its function is still allowed, and ends those that are not. Asks on
+    /// the caller's thread.
+    void recheck();
+    /// Ends the connection of a function, when there is one, and tells the producer that it will not come back.
+    void revoke(const std::string& dn, const std::string& reason);
+
     /// Ends the connections that are silent for too long. Called by a thread of ours; public for tests.
     void step();
 
 private:
     class Session;
     void joined(const std::shared_ptr<Session>& session);
-    void left(Session& session, const std::string& reason);
+    /// How a connection ended.
+    enum class End { lost, revoked };
+    void left(Session& session, const std::string& reason, End end = End::lost);
     void loop(const std::stop_token& stop);
     [[nodiscard]] std::vector<std::shared_ptr<Session>> sessions() const;
+    /// The session of a function that said Hello, or null.
+    [[nodiscard]] std::shared_ptr<Session> find(const std::string& dn) const;
 
     const FunctionServerSettings settings_;
     const Clock& clock_;

@@ -41,7 +41,9 @@ struct Events final : FunctionEvents {
         heard.push_back(dn + " " + std::string{wire::type_of(message)});
     }
     void on_lost(const std::string& dn, const std::string& reason) override { lost.push_back(dn + " " + reason); }
+    void on_revoked(const std::string& dn, const std::string& reason) override { revoked.push_back(dn + " " + reason); }
     std::vector<std::string> heard;
+    std::vector<std::string> revoked;
     std::vector<std::string> lost;
 };
 
@@ -56,7 +58,10 @@ struct FunctionServerTest : testing::Test {
         }
     };
     [[nodiscard]] Peer open(const std::string& dn = gnb) {
-        Peer peer{server.accept(dn).value(), std::make_shared<Wire>()};
+        const auto ask = [this]() -> Result<void> {
+            return allowed ? Result<void>{} : Error{ErrorCode::permission_denied, "revoked"};
+        };
+        Peer peer{server.accept(dn, ask).value(), std::make_shared<Wire>()};
         peer.session->on_open(peer.wire);
         return peer;
     }
@@ -68,6 +73,7 @@ struct FunctionServerTest : testing::Test {
 
     ManualClock clock;
     Events events;
+    bool allowed{true}; ///< whether functions are still let in
     // Its own watcher never looks: the tests do, by step().
     FunctionServer server{{.check_every = 1h}, clock};
 };
@@ -167,16 +173,7 @@ TEST_F(FunctionServerTest, closes_a_connection_that_never_says_hello) {
 }
 
 TEST_F(FunctionServerTest, ends_a_connection_that_is_no_longer_allowed) {
-    bool allowed = true;
-    const Peer peer{server
-                        .accept(gnb,
-                                [&]() -> Result<void> {
-                                    return allowed ? Result<void>{} : Error{ErrorCode::permission_denied, "revoked"};
-                                })
-                        .value(),
-                    std::make_shared<Wire>()};
-    peer.session->on_open(peer.wire);
-    peer.say(Hello{.dn = gnb});
+    const auto peer = join();
     clock.advance(5'001ms);
     server.step();
     EXPECT_FALSE(peer.wire->closed);
@@ -185,7 +182,33 @@ TEST_F(FunctionServerTest, ends_a_connection_that_is_no_longer_allowed) {
     clock.advance(5'001ms);
     server.step();
     EXPECT_EQ(peer.wire->reason, "revoked");
-    EXPECT_EQ(events.lost, std::vector{gnb + " revoked"});
+    EXPECT_EQ(events.revoked, std::vector{gnb + " revoked"});
+    EXPECT_TRUE(events.lost.empty());
+}
+
+TEST_F(FunctionServerTest, rechecks_every_connection_at_once_when_asked) {
+    const auto peer = join();
+    const auto stranger = open("SubNetwork=1,MLTrainingFunction=2");
+    server.recheck();
+    EXPECT_FALSE(peer.wire->closed);
+    allowed = false;
+    server.recheck();
+    EXPECT_EQ(peer.wire->reason, "revoked");
+    EXPECT_EQ(stranger.wire->reason, "revoked");
+    EXPECT_FALSE(server.connected(gnb));
+    peer.session->on_closed("closed");
+    EXPECT_EQ(events.revoked, std::vector{gnb + " revoked"}) << "said once, and nothing of who never said hello";
+    EXPECT_TRUE(events.lost.empty());
+}
+
+TEST_F(FunctionServerTest, tells_of_a_revoked_function_that_is_not_connected) {
+    server.revoke(gnb, "stolen");
+    EXPECT_EQ(events.revoked, std::vector{gnb + " stolen"});
+    const auto peer = join();
+    server.revoke(gnb, "stolen again");
+    EXPECT_EQ(peer.wire->reason, "stolen again");
+    EXPECT_FALSE(server.connected(gnb));
+    EXPECT_EQ(events.revoked.size(), 2U);
 }
 
 TEST_F(FunctionServerTest, disconnects_on_demand_and_accepts_nobody_after_stop) {

@@ -25,6 +25,13 @@ TEST(Url, refuses_what_is_not_https) {
     }
 }
 
+TEST(PercentEncode, comes_back_as_it_was) {
+    EXPECT_EQ(percent_encode("identity:muster://function/a=1,b"), "identity%3Amuster%3A%2F%2Ffunction%2Fa%3D1%2Cb");
+    for (const auto* text : {"", "a-._~Z9", "a b/c?d#e%f", "\xc3\xa4\n\x7f"}) {
+        EXPECT_EQ(percent_decode(percent_encode(text), false).value(), text);
+    }
+}
+
 TEST(PercentDecode, decodes_and_refuses) {
     EXPECT_EQ(percent_decode("a%2Cb+c", true).value(), "a,b c");
     EXPECT_EQ(percent_decode("a+b", false).value(), "a+b");

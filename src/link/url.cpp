@@ -68,6 +68,22 @@ Result<Url> parse_url(std::string_view text) {
     return url;
 }
 
+std::string percent_encode(std::string_view text) {
+    const auto is_unreserved = [](unsigned char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+               c == '_' || c == '~';
+    };
+    std::string out;
+    for (const char c : text) {
+        if (is_unreserved(static_cast<unsigned char>(c))) {
+            out.push_back(c);
+        } else {
+            out += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+        }
+    }
+    return out;
+}
+
 Result<std::string> percent_decode(std::string_view text, bool plus_is_space) {
     std::string out;
     out.reserve(text.size());

@@ -22,6 +22,8 @@ struct Url {
 /// Parses "https://host[:port][/path]" or "host:port". Errors: invalid_argument; plain http is refused by name.
 [[nodiscard]] Result<Url> parse_url(std::string_view text);
 
+/// One segment of a path or a query's value: all but RFC 3986's unreserved characters is escaped.
+[[nodiscard]] std::string percent_encode(std::string_view text);
 /// Percent-decodes; with `plus_is_space` as in a query. Errors: invalid_argument, for a broken %XX or a NUL.
 [[nodiscard]] Result<std::string> percent_decode(std::string_view text, bool plus_is_space);
 

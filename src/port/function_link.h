@@ -27,6 +27,8 @@ public:
     virtual void on_message(const std::string& dn, FromFunction message) = 0;
     /// The connection is gone, or silent for longer than the lost time.
     virtual void on_lost(const std::string& dn, const std::string& reason) = 0;
+    /// The function is no longer let in, connected or not: it will not come back. May be said more than once.
+    virtual void on_revoked(const std::string& dn, const std::string& reason) = 0;
 };
 
 } // namespace muster

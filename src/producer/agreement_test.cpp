@@ -192,6 +192,20 @@ TEST(Agreement, a_failed_measurement_starts_the_round_again_without_its_function
     EXPECT_EQ(fleet.functions.at(second).trained.size(), 0U);
 }
 
+TEST(Agreement, a_function_that_is_revoked_meanwhile_is_left_out_and_the_others_go_on) {
+    TestFleet fleet;
+    three(fleet);
+    fleet.functions.at(second).on_prepare = Reply::silent;
+    ASSERT_TRUE(fleet.submit().ok);
+    fleet.run();
+    fleet.functions.at(second).held.reset();
+    fleet.revoke(second, "was revoked (stolen)");
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    const auto decision = fleet.box(TestFleet::dn("MLTrainingProcess"), "decision");
+    EXPECT_EQ(decision.at("excluded")[0].at("dn"), second);
+    EXPECT_EQ(decision.at("excluded")[0].at("code"), "revoked");
+}
+
 TEST(Agreement, bad_data_at_every_function_ends_with_the_reason) {
     TestFleet fleet;
     three(fleet);

@@ -41,8 +41,8 @@ enum class Phase {
 
 /// Why a function is not asked (again) for this job.
 struct Exclusion {
-    std::string code;        ///< of Refuse, or: silent, lost, other_data, not_calibrated, bad_signature, failed
-    std::string words;       ///< for people
+    std::string code;  ///< of Refuse, or: silent, lost, revoked, other_data, not_calibrated, bad_signature, failed
+    std::string words; ///< for people
     std::int64_t until_ms{}; ///< wall time from which it may be asked again; 0: not for this job
 };
 
@@ -75,10 +75,10 @@ struct Job {
     std::int64_t generation{1}; ///< of the roster that trains
     std::map<std::string, Exclusion> excluded{};
     std::map<std::string, std::string> not_asked{}; ///< DN -> why it was no candidate in the last round
-    std::vector<std::string> leases{}; ///< DNs that may hold a lease of this attempt
-    std::vector<JobMember> members{};  ///< the committed roster, in rank order
-    nlohmann::json plan{};             ///< wire/plan.h
-    std::string agreement{};           ///< canonical text
+    std::vector<std::string> leases{};              ///< DNs that may hold a lease of this attempt
+    std::vector<JobMember> members{};               ///< the committed roster, in rank order
+    nlohmann::json plan{};                          ///< wire/plan.h
+    std::string agreement{};                        ///< canonical text
     std::string plan_digest{};
     std::map<std::string, Committed> signatures{};
     std::map<std::string, Done> done{};

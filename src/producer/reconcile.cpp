@@ -87,7 +87,11 @@ void Reconcile::on_message(const std::string& dn, FromFunction message) {
 }
 
 void Reconcile::on_lost(const std::string& dn, const std::string& reason) {
-    queue(Lost{dn, reason});
+    queue(Lost{dn, reason, false});
+}
+
+void Reconcile::on_revoked(const std::string& dn, const std::string& reason) {
+    queue(Lost{dn, reason, true});
 }
 
 void Reconcile::submitted(Job job) {
@@ -153,7 +157,7 @@ void Reconcile::handle(const Item& item) {
             jobs_.insert_or_assign(job->id, std::move(live));
         }
     } else if (const auto* lost = std::get_if<Lost>(&item)) {
-        on_gone(lost->dn, lost->reason);
+        on_gone(*lost);
     } else {
         const auto& [dn, message] = std::get<Message>(item);
         if (const auto* hello = std::get_if<Hello>(&message)) {
@@ -195,17 +199,19 @@ void Reconcile::on_hello(const std::string& dn, const Hello& hello) {
     }
 }
 
-void Reconcile::on_gone(const std::string& dn, const std::string& reason) {
-    log::info("function lost {} {}", log::field("function", dn), log::field("reason", reason));
+void Reconcile::on_gone(const Lost& lost) {
+    const auto& [dn, reason, revoked] = lost;
+    log::info(
+        "function {} {} {}", revoked ? "revoked" : "lost", log::field("function", dn), log::field("reason", reason));
     desk_.fleet.lost(dn);
     for (auto& [id, job] : jobs_) {
         if (!has_lease(job, dn)) {
             continue;
         }
         if (is_training(job.record.phase)) {
-            training_.on_lost(job, dn);
+            revoked ? training_.on_revoked(job, dn, reason) : training_.on_lost(job, dn);
         } else if (job.record.phase != Phase::ended) {
-            negotiation_.drop(job, dn, {"lost", reason});
+            negotiation_.drop(job, dn, {revoked ? "revoked" : "lost", reason});
         }
     }
 }

@@ -35,6 +35,7 @@ public:
 
     void on_message(const std::string& dn, FromFunction message) override;
     void on_lost(const std::string& dn, const std::string& reason) override;
+    void on_revoked(const std::string& dn, const std::string& reason) override;
     void submitted(Job job) override;
     void changed() override;
     [[nodiscard]] std::size_t unfinished() const override { return unfinished_; }
@@ -43,6 +44,7 @@ private:
     struct Lost {
         std::string dn;
         std::string reason;
+        bool revoked{}; ///< for good
     };
     struct Message {
         std::string dn;
@@ -53,7 +55,7 @@ private:
     void queue(Item item);
     void handle(const Item& item);
     void on_hello(const std::string& dn, const Hello& hello);
-    void on_gone(const std::string& dn, const std::string& reason);
+    void on_gone(const Lost& lost);
     void on_left(LiveJob& job, const std::string& dn);
     void dispatch(const std::string& dn, const FromFunction& message);
     void advance_all();

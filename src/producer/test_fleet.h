@@ -162,6 +162,11 @@ public:
         producer->events().on_lost(dn, "connection closed");
         run();
     }
+    void revoke(const std::string& dn, const std::string& reason) {
+        functions.at(dn).connected = false;
+        producer->events().on_revoked(dn, reason);
+        run();
+    }
     /// Kills the producer and starts it again on the same store; the functions keep what they have.
     void restart(bool reconnect = true) {
         producer.reset();

@@ -119,6 +119,12 @@ void Training::on_failed(LiveJob& job, const std::string& dn, const std::string&
     }
 }
 
+void Training::on_revoked(LiveJob& job, const std::string& dn, const std::string& reason) {
+    if (is_member(job, dn)) { // even one that is done: what it has sent to the others is trusted no more
+        ending_.give_up(job, fmt::format("{}: {}", dn, reason));
+    }
+}
+
 void Training::on_lost(LiveJob& job, const std::string& dn) {
     if (is_member(job, dn) && !job.record.done.contains(dn) && !job.watch.lost_at.contains(dn)) {
         job.watch.lost_at[dn] = desk_.now();

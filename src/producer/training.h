@@ -21,6 +21,8 @@ public:
     void on_done(LiveJob& job, const std::string& dn, const Done& done);
     void on_failed(LiveJob& job, const std::string& dn, const std::string& reason);
     void on_lost(LiveJob& job, const std::string& dn);
+    /// A function is no longer let in: a job with it ends.
+    void on_revoked(LiveJob& job, const std::string& dn, const std::string& reason);
     /// A member is connected (again) and says in which state it holds the job; `state` empty: not at all.
     void on_hello(LiveJob& job, const std::string& dn, const std::string& state);
     /// The producer has started with this job running.

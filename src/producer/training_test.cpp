@@ -72,6 +72,34 @@ TEST(Training, a_failed_function_ends_the_job_with_its_reason) {
     expect_given_up(fleet, second + ": worker killed by signal 9");
 }
 
+TEST(Training, a_revoked_function_ends_the_job_at_once_with_that_reason) {
+    TestFleet fleet;
+    running(fleet);
+    fleet.functions.at(second).held.reset(); // it is shut out, so nobody can tell it
+    fleet.revoke(second, "was revoked (stolen)");
+    expect_given_up(fleet, second + ": was revoked (stolen)");
+}
+
+TEST(Training, a_function_that_is_revoked_while_it_is_away_is_not_waited_for) {
+    TestFleet fleet;
+    running(fleet);
+    fleet.lose(second);
+    EXPECT_EQ(fleet.progress().value("status", ""), "RUNNING");
+    fleet.functions.at(second).held.reset();
+    fleet.revoke(second, "was revoked (stolen)");
+    expect_given_up(fleet, "was revoked (stolen)");
+}
+
+TEST(Training, a_function_that_is_done_and_then_revoked_ends_the_job_too) {
+    TestFleet fleet;
+    running(fleet);
+    fleet.finish(fleet.functions.at(second));
+    fleet.run();
+    fleet.functions.at(second).held.reset();
+    fleet.revoke(second, "was revoked (stolen)");
+    expect_given_up(fleet, "was revoked (stolen)");
+}
+
 TEST(Training, a_loss_that_is_not_finite_ends_the_job) {
     TestFleet fleet;
     running(fleet);

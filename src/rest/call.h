@@ -10,9 +10,11 @@
 #include "producer/management.h"
 #include "producer/services.h"
 #include "rest/http.h"
+#include "rest/server.h"
 
 #include <nlohmann/json.hpp>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +32,8 @@ struct World {
     producer::Services& services;
     Artefacts& artefacts;
     link::FunctionServer& control;
+    auth::Revocations& revocations;
+    std::function<void(const StillLetIn&)> recheck_connections; ///< Server::recheck
 };
 
 /// What a handler is given.

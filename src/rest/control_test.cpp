@@ -61,6 +61,9 @@ struct ProducerSide final : FunctionEvents {
     void on_lost(const std::string& dn, const std::string& reason) override {
         diary.write("lost " + dn + " " + reason);
     }
+    void on_revoked(const std::string& dn, const std::string& reason) override {
+        diary.write("revoked " + dn + " " + reason);
+    }
     Diary diary;
 };
 

@@ -7,6 +7,7 @@
 #include "rest/offers.h"
 #include "rest/problem.h"
 #include "rest/provisioning.h"
+#include "rest/revocations.h"
 
 #include <fmt/format.h>
 
@@ -39,6 +40,9 @@ constexpr std::array table{
     Route{"POST", "/muster/v1/enrolment", Needs::nothing, Operation::create, post_enrolment, "ours; TS 33.310"},
     Route{"POST", "/muster/v1/renewal", Needs::function, Operation::update, post_renewal, "ours; TS 33.310"},
     Route{"POST", "/muster/v1/tokens", Needs::permission, Operation::admin, post_token, "ours"},
+    Route{"GET", "/muster/v1/revocations", Needs::permission, Operation::revoke, get_revocations, "ours; RFC 5280 3.3"},
+    Route{"PUT", "/muster/v1/revocations/{}", Needs::permission, Operation::revoke, put_revocation, "ours"},
+    Route{"DELETE", "/muster/v1/revocations/{}", Needs::permission, Operation::revoke, delete_revocation, "ours"},
 
     Route{"GET", "/healthz", Needs::certificate, Operation::read, get_health, "ours"},
     Route{"GET", "/readyz", Needs::certificate, Operation::read, get_readiness, "ours"},

@@ -37,7 +37,7 @@ struct Route {
 /// the function server's last step().
 class Router {
 public:
-    explicit Router(World world) : world_{world} {}
+    explicit Router(World world) : world_{std::move(world)} {}
 
     /// The server's handler.
     [[nodiscard]] Response handle(const Request& request);

@@ -12,6 +12,8 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+
 namespace muster::rest {
 namespace {
 
@@ -26,6 +28,7 @@ rules:
   - {who: "muster://consumer/oss", may: [create, read, update, delete, subscribe, model_download, recipe, plan], on: "*"}
   - {who: "muster://consumer/reader", may: [read], on: "SubNetwork=1,MLTrainingFunction=mlt"}
   - {who: "muster://consumer/admin", may: [admin], on: "*"}
+  - {who: "muster://consumer/guard", may: [revoke], on: "*"}
 )";
 
 constexpr const char* recipe_text = R"(
@@ -55,7 +58,22 @@ struct Routes : testing::Test {
                     {store, control, *artefacts, job_authority, clock, job_authority.certificate()}, {})
                     .value();
         control.start(brain->epoch(), brain->events());
-        router.emplace(World{*gate, *audit, &enrolment, brain->objects(), brain->services(), *artefacts, control});
+        make_router();
+    }
+    void make_router() {
+        router.emplace(World{*gate,
+                             *audit,
+                             &enrolment,
+                             brain->objects(),
+                             brain->services(),
+                             *artefacts,
+                             control,
+                             revocations,
+                             [this](const StillLetIn& stays) {
+                                 if (server) {
+                                     server->recheck(stays);
+                                 }
+                             }});
     }
     ~Routes() override {
         control.stop();
@@ -215,11 +233,75 @@ TEST_F(Routes, lets_nobody_do_what_no_rule_allows) {
     EXPECT_EQ(ask("POST", "/muster/v1/tokens", {{"dn", gnb}}).status, 403);
     EXPECT_EQ(ask("GET", "/healthz", nullptr, "", reader).status, 200);
     EXPECT_EQ(ask("GET", "/healthz", nullptr, "", tls::job_uri("j", gnb)).status, 403);
-    EXPECT_TRUE(revocations.revoke_identity(reader, "left", "admin").ok());
+    EXPECT_TRUE(revocations.revoke("identity:" + reader, "left", "admin").ok());
     EXPECT_EQ(ask("GET", own, nullptr, "", reader).status, 403);
     const auto log = audit_text();
     EXPECT_NE(log.find("muster://consumer/reader"), std::string::npos);
     EXPECT_NE(log.find("revoked"), std::string::npos) << log;
+}
+
+TEST_F(Routes, revokes_lists_and_restores_with_a_right_of_its_own) {
+    const auto guard = tls::consumer_uri("guard");
+    const auto reader = tls::consumer_uri("reader");
+    const std::string path = "/muster/v1/revocations/identity%3Amuster%3A%2F%2Fconsumer%2Freader";
+    for (const char* who : {"oss", "admin", "reader"}) {
+        EXPECT_EQ(ask("PUT", path, {{"reason", "x"}}, "application/json", tls::consumer_uri(who)).status, 403) << who;
+        EXPECT_EQ(ask("GET", "/muster/v1/revocations", nullptr, "", tls::consumer_uri(who)).status, 403) << who;
+    }
+    EXPECT_EQ(ask("PUT", path, {{"reason", ""}}, "application/json", guard).status, 400);
+    EXPECT_EQ(ask("PUT", "/muster/v1/revocations/gnb-1", {{"reason", "x"}}, "application/json", guard).status, 400);
+    EXPECT_EQ(ask("GET", own, nullptr, "", reader).status, 200);
+
+    const auto revoked = ask("PUT", path, {{"reason", "laptop lost"}}, "application/json", guard);
+    ASSERT_EQ(revoked.status, 201) << revoked.body;
+    EXPECT_EQ(body_of(revoked)["subject"], "identity:" + reader);
+    EXPECT_EQ(body_of(revoked)["by"], guard);
+    EXPECT_EQ(ask("PUT", path, {{"reason", "again"}}, "application/json", guard).status, 200);
+    const auto refused = ask("GET", own, nullptr, "", reader);
+    EXPECT_EQ(refused.status, 403);
+    EXPECT_NE(refused.body.find("laptop lost"), std::string::npos) << refused.body;
+    const auto list = body_of(ask("GET", "/muster/v1/revocations", nullptr, "", guard));
+    ASSERT_EQ(list.size(), 1U);
+    EXPECT_EQ(list[0]["reason"], "laptop lost");
+
+    EXPECT_EQ(ask("DELETE", path, nullptr, "", guard).status, 204);
+    EXPECT_EQ(ask("DELETE", path, nullptr, "", guard).status, 404);
+    EXPECT_EQ(ask("GET", own, nullptr, "", reader).status, 200);
+    const auto log = audit_text();
+    EXPECT_NE(log.find(R"("operation":"PUT")"), std::string::npos) << log;
+    EXPECT_NE(log.find("revocations/identity%3Amuster"), std::string::npos) << log;
+}
+
+TEST_F(Routes, answers_no_order_to_revoke_that_is_not_durable) {
+    const auto guard = tls::consumer_uri("guard");
+    store.set_down(true);
+    EXPECT_EQ(ask("PUT", "/muster/v1/revocations/serial%3A0a", {{"reason", "x"}}, "application/json", guard).status,
+              503);
+    store.set_down(false);
+    EXPECT_TRUE(revocations.list().empty());
+}
+
+TEST_F(Routes, closes_the_open_connection_of_a_revoked_certificate_at_once) {
+    serve();
+    auto reader = client(pki.client(tls::consumer_uri("reader")));
+    auto other = client(pki.client(tls::consumer_uri("oss")));
+    auto guard = client(pki.client(tls::consumer_uri("guard")));
+    ASSERT_EQ(reader.request("GET", "/healthz", {}, {}, soon())->status, 200);
+    ASSERT_EQ(other.request("GET", "/healthz", {}, {}, soon())->status, 200);
+    const auto done = guard.request("PUT",
+                                    "/muster/v1/revocations/identity%3Amuster%3A%2F%2Fconsumer%2Freader",
+                                    {{"Content-Type", "application/json"}},
+                                    R"({"reason": "left"})",
+                                    soon());
+    ASSERT_EQ(done->status, 201) << done->body;
+    // What is told from the outside: the server forgets the connection, and only that one.
+    const auto deadline = soon();
+    while (server->connections() != 2 && !deadline.passed()) {
+        std::this_thread::yield();
+    }
+    EXPECT_EQ(server->connections(), 2U);
+    EXPECT_EQ(other.request("GET", "/healthz", {}, {}, soon())->status, 200);
+    EXPECT_EQ(reader.request("GET", "/healthz", {}, {}, soon())->status, 403) << "it may dial, and is told why not";
 }
 
 TEST_F(Routes, answers_401_without_certificate_404_405_and_503) {
@@ -255,7 +337,7 @@ TEST_F(Routes, refuses_changes_while_the_audit_log_cannot_be_written) {
     std::filesystem::remove(folder / "audit.log");
     std::filesystem::create_symlink("/dev/full", folder / "audit.log");
     audit = auth::AuditLog::open(folder / "audit.log", clock).value();
-    router.emplace(World{*gate, *audit, &enrolment, brain->objects(), brain->services(), *artefacts, control});
+    make_router();
     EXPECT_EQ(ask("POST", "/muster/v1/recipes", "{}").status, 400);
     EXPECT_EQ(ask("POST", "/muster/v1/recipes", recipe_text, "application/yaml").status, 503);
     EXPECT_EQ(ask("GET", "/muster/v1/recipes").status, 200);

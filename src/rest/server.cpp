@@ -123,6 +123,20 @@ public:
         context_ = std::move(context);
     }
 
+    [[nodiscard]] std::size_t connections() {
+        const std::scoped_lock lock{mutex_};
+        return present_;
+    }
+
+    void recheck(const StillLetIn& stays) {
+        for (const auto& session : open_sessions()) {
+            const Peer& who = session->who();
+            if (who.identity && !stays(*who.identity, who.serial)) {
+                session->expel();
+            }
+        }
+    }
+
     void stop() {
         if (house_.stopping.exchange(true)) {
             return;
@@ -340,6 +354,14 @@ std::uint16_t Server::port() const {
 
 void Server::replace_context(tls::Context context) {
     impl_->replace_context(std::move(context));
+}
+
+std::size_t Server::connections() const {
+    return impl_->connections();
+}
+
+void Server::recheck(const StillLetIn& stays) {
+    impl_->recheck(stays);
 }
 
 void Server::stop() {

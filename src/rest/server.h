@@ -46,6 +46,9 @@ using Handler = std::function<Response(const Request&)>;
 using UpgradeAnswer = std::variant<Response, std::shared_ptr<link::SocketEvents>>;
 using Upgrade = std::function<UpgradeAnswer(const Request&)>;
 
+/// Says whether a peer (identity, serial number of its certificate) is still let in. Called on the caller's thread.
+using StillLetIn = std::function<bool(const tls::Identity&, const std::string&)>;
+
 /// A TLS 1.3 server; the client's certificate is optional here, so the handler must ask who is calling.
 /// Safe from any thread. start() once; stop() (or the destructor) ends all connections.
 class Server {
@@ -61,6 +64,11 @@ public:
     [[nodiscard]] std::uint16_t port() const;
     /// Uses this context for connections from now on (a renewed certificate); open ones go on.
     void replace_context(tls::Context context);
+    /// How many connections are open now, WebSockets and handshakes included.
+    [[nodiscard]] std::size_t connections() const;
+    /// Ends every open connection whose peer `stays` does not say is let in; the answer to a request under way is still
+    /// sent, a file is not. Connections without an identity, and those that became WebSockets, are not asked about.
+    void recheck(const StillLetIn& stays);
     /// Accepts nothing more, lets requests under way finish within stop_max, closes the rest. Harmless twice.
     void stop();
 

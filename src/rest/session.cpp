@@ -141,8 +141,18 @@ Session::Session(SessionHouse& house, link::TlsStream stream, Peer peer, Presenc
 void Session::leave() {
     // The executor is fixed for the life of the session; only the strand itself looks at stream_.
     net::post(strand_, [self = shared_from_this()] {
-        if (self->stream_ && self->between_requests_) {
+        if (self->stream_ && self->stage_ == Stage::idle) {
             error_code ignored; // it was idle, and it is leaving
+            self->stream_->next_layer().close(ignored);
+        }
+    });
+}
+
+void Session::expel() {
+    net::post(strand_, [self = shared_from_this()] {
+        self->expelled_ = true;
+        if (self->stream_ && self->stage_ != Stage::answering) {
+            error_code ignored; // nothing more is wanted of it
             self->stream_->next_layer().close(ignored);
         }
     });
@@ -152,10 +162,11 @@ net::awaitable<void> Session::run() {
     const auto self = shared_from_this();
     Incoming incoming;
     for (;;) {
-        between_requests_ = true;
-        if (house_.stopping.load() || !co_await read_request(incoming)) {
+        stage_ = Stage::idle;
+        if (expelled_ || house_.stopping.load() || !co_await read_request(incoming)) {
             break;
         }
+        stage_ = Stage::answering;
         bool answered = false;
         if (co_await take_upgrade(incoming, answered)) {
             co_return;
@@ -186,7 +197,7 @@ net::awaitable<bool> Session::read_request(Incoming& incoming) {
         }
         incoming.buffer.commit(bytes);
     }
-    between_requests_ = false;
+    stage_ = Stage::receiving;
     watchdog_->arm(house_.settings.header_max);
     auto& head = incoming.head.emplace();
     head.header_limit(static_cast<std::uint32_t>(house_.settings.header_bytes_max));
@@ -322,7 +333,7 @@ net::awaitable<bool> Session::send_file(const Request& request, Response respons
     co_await http::async_write_header(*stream_, serializer, net::redirect_error(net::use_awaitable, error));
     auto left = request.method == "HEAD" ? 0 : status.st_size;
     std::vector<char> chunk(chunk_bytes);
-    while (!error && left > 0) {
+    while (!error && left > 0 && !expelled_) {
         watchdog_->arm(house_.settings.answer_max); // each chunk has its time, so a large file may take long
         const auto wanted = std::min<std::size_t>(chunk.size(), static_cast<std::size_t>(left));
         const auto bytes = ::read(file.get(), chunk.data(), wanted);
@@ -337,7 +348,7 @@ net::awaitable<bool> Session::send_file(const Request& request, Response respons
                                   net::redirect_error(net::use_awaitable, error));
         left -= bytes;
     }
-    co_return !error;
+    co_return !error && left == 0;
 }
 
 net::awaitable<bool> Session::take_upgrade(Incoming& incoming, bool& answered) {
@@ -370,7 +381,7 @@ net::awaitable<bool> Session::take_upgrade(Incoming& incoming, bool& answered) {
 }
 
 net::awaitable<void> Session::finish() {
-    between_requests_ = true;
+    stage_ = Stage::idle;
     watchdog_->arm(farewell_max);
     error_code ignored; // the peer may be gone already; either way this is the end
     if (stream_->next_layer().is_open()) {

@@ -43,6 +43,10 @@ public:
     boost::asio::awaitable<void> run();
     /// Closes the connection, at once when it is between requests, else after the answer. From any thread.
     void leave();
+    /// Closes the connection at once; only an answer under way that is no file is still sent. From any thread.
+    void expel();
+    /// Whose connection it is. From any thread.
+    [[nodiscard]] const Peer& who() const { return who_; }
 
 private:
     struct Incoming;
@@ -64,7 +68,9 @@ private:
     const Peer who_;
     Presence presence_;
     std::string peer_;
-    bool between_requests_{true};
+    enum class Stage { idle, receiving, answering };
+    Stage stage_{Stage::idle};
+    bool expelled_{false};
 };
 
 } // namespace muster::rest

@@ -24,7 +24,7 @@ JOB_SECONDS = 60.0
 
 POLICY = {"rules": [
     {"who": "muster://consumer/admin", "on": "SubNetwork=1",
-     "may": ["create", "read", "update", "delete", "subscribe", "recipe", "model_download", "plan", "admin"]},
+     "may": ["create", "read", "update", "delete", "subscribe", "recipe", "model_download", "plan", "admin", "revoke"]},
     {"who": "muster://consumer/viewer", "on": "SubNetwork=1", "may": ["read"]}]}
 
 # Short where a test waits for the end of it.

@@ -1,4 +1,4 @@
-/// muster ca: a certificate authority for those without one.
+/// muster ca init, issue: a certificate authority for those without one.
 #include "app/muster/exit_code.h"
 #include "app/muster/verbs.h"
 #include "base/file.h"
@@ -110,7 +110,8 @@ int issue(const Options& options, Format format) {
 
 void add_ca(Context& context) {
     auto options = std::make_shared<Options>();
-    CLI::App* verb = context.app.add_subcommand("ca", "a certificate authority for those without one");
+    CLI::App* verb =
+        context.app.add_subcommand("ca", "a certificate authority for those without one, and who is let in no longer");
     verb->require_subcommand(1);
     CLI::App* make =
         verb->add_subcommand("init", "make a root certificate and its key\nExample: muster ca init --dir ca");
@@ -132,6 +133,7 @@ void add_ca(Context& context) {
     sign->add_option("--out", options->out, "files to write: OUT.pem and OUT.key")->required();
     sign->callback(
         [&context, options] { context.action = [&context, options] { return issue(*options, context.format); }; });
+    add_revocation(context, *verb);
 }
 
 } // namespace muster::app

@@ -201,7 +201,9 @@ int serve(ProducerConfig config, Ingredients ingredients) {
                          (*producer)->objects(),
                          (*producer)->services(),
                          **artefacts,
-                         control}};
+                         control,
+                         revocations,
+                         [&server](const rest::StillLetIn& stays) { server.recheck(stays); }}};
     control.start((*producer)->epoch(), (*producer)->events());
     auto notifier = Notifier::start(config, (*producer)->outbox());
     if (!notifier) {

@@ -19,6 +19,7 @@ struct Context {
 };
 
 void add_ca(Context& context);
+void add_revocation(Context& context, CLI::App& ca); ///< ca revoke, restore, revocations; add_ca calls it
 void add_producer(Context& context);
 void add_function(Context& context);
 void add_recipe(Context& context);
