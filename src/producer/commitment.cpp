@@ -143,7 +143,7 @@ bool Commitment::send_commits(LiveJob& job) {
     for (const std::string& dn : std::vector<std::string>{job.record.leases}) {
         auto certificate = desk_.job_certificate(job, dn);
         if (!certificate) {
-            negotiation_.drop(job, dn, {"broken", "its certificate request is wrong: " + certificate.error().text()});
+            rounds_.drop(job, dn, {"broken", "its certificate request is wrong: " + certificate.error().text()});
             return true;
         }
         const Commit message{.job = wire_id,
@@ -154,7 +154,7 @@ bool Commitment::send_commits(LiveJob& job) {
                              .requirements = job.wish.requirements,
                              .lease_seconds = desk_.settings.lease.count()};
         if (auto sent = desk_.send(dn, message); !sent) {
-            negotiation_.drop(job, dn, {"unreachable", sent.error().text()});
+            rounds_.drop(job, dn, {"unreachable", sent.error().text()});
             return true;
         }
     }
@@ -169,7 +169,7 @@ void Commitment::on_committed(LiveJob& job, const std::string& dn, const Committ
     }
     const Expected expected{dn, job.record.plan_digest, desk_.function_trust, desk_.clock.wall_now()};
     if (auto right = check_signature(committed, expected); !right) {
-        negotiation_.drop(job, dn, {"bad_signature", right.error().message});
+        rounds_.drop(job, dn, {"bad_signature", right.error().message});
         return;
     }
     Job updated = job.record;
@@ -193,7 +193,7 @@ bool Commitment::after_committing(LiveJob& job) {
     if (desk_.now() < job.round.deadline) {
         return false;
     }
-    negotiation_.next_round(job, silent, fmt::format("{} functions did not sign in time", silent.size()));
+    rounds_.next_round(job, silent, fmt::format("{} functions did not sign in time", silent.size()));
     return true;
 }
 

@@ -4,7 +4,7 @@
 
 #include "producer/desk.h"
 #include "producer/ending.h"
-#include "producer/negotiation.h"
+#include "producer/rounds.h"
 
 #include <string>
 
@@ -13,8 +13,7 @@ namespace muster::producer {
 /// Works on jobs in the phases deciding and committing, and leaves them running. One thread.
 class Commitment {
 public:
-    Commitment(Desk& desk, Negotiation& negotiation, Ending& ending)
-        : desk_{desk}, negotiation_{negotiation}, ending_{ending} {}
+    Commitment(Desk& desk, Rounds& rounds, Ending& ending) : desk_{desk}, rounds_{rounds}, ending_{ending} {}
 
     /// Goes as far as it can now; false when there is nothing to do until a message or a deadline.
     bool step(LiveJob& job);
@@ -28,7 +27,7 @@ private:
     bool start(LiveJob& job);
 
     Desk& desk_;
-    Negotiation& negotiation_;
+    Rounds& rounds_;
     Ending& ending_;
 };
 

@@ -41,8 +41,9 @@ bool has_lease(const LiveJob& job, const std::string& dn) {
 } // namespace
 
 Reconcile::Reconcile(Desk desk)
-    : desk_{desk}, ending_{desk_}, negotiation_{desk_, ending_},
-      commitment_{desk_, negotiation_, ending_}, training_{desk_, ending_} {}
+    : desk_{desk}, ending_{desk_}, rounds_{desk_}, measurement_{desk_, rounds_},
+      negotiation_{desk_, rounds_, measurement_, ending_}, commitment_{desk_, rounds_, ending_}, training_{desk_,
+                                                                                                           ending_} {}
 
 Result<void> Reconcile::load() {
     auto jobs = load_jobs(desk_.store);
@@ -62,7 +63,7 @@ Result<void> Reconcile::load() {
         if (is_training(live.record.phase)) {
             training_.await_adoption(live);
         } else if (live.record.phase != Phase::queued && live.record.phase != Phase::ended) {
-            negotiation_.next_round(live, {}, "the producer was restarted");
+            rounds_.next_round(live, {}, "the producer was restarted");
             live.rounds = 0;
         }
         jobs_.insert_or_assign(live.record.id, std::move(live));
@@ -188,7 +189,7 @@ void Reconcile::on_hello(const std::string& dn, const Hello& hello) {
         } else if (here != nullptr) {
             desk_.fleet.adopt(dn, job.record.wire_id()); // the connection was replaced within a round
         } else {
-            negotiation_.drop(job, dn, {"lost", "was restarted"});
+            rounds_.drop(job, dn, {"lost", "was restarted"});
         }
     }
     for (const HeldJob& stale : hello.jobs) {
@@ -211,7 +212,7 @@ void Reconcile::on_gone(const Lost& lost) {
         if (is_training(job.record.phase)) {
             revoked ? training_.on_revoked(job, dn, reason) : training_.on_lost(job, dn);
         } else if (job.record.phase != Phase::ended) {
-            negotiation_.drop(job, dn, {revoked ? "revoked" : "lost", reason});
+            rounds_.drop(job, dn, {revoked ? "revoked" : "lost", reason});
         }
     }
 }
@@ -248,7 +249,7 @@ void Reconcile::dispatch(const std::string& dn, const FromFunction& message) {
     } else if (const auto* prepared = std::get_if<Prepared>(&message)) {
         negotiation_.on_prepared(*job, dn, *prepared);
     } else if (const auto* calibrated = std::get_if<Calibrated>(&message)) {
-        negotiation_.on_calibrated(*job, dn, *calibrated);
+        measurement_.on_calibrated(*job, dn, *calibrated);
     } else if (const auto* committed = std::get_if<Committed>(&message)) {
         commitment_.on_committed(*job, dn, *committed);
     } else if (const auto* progress = std::get_if<Progress>(&message)) {
@@ -259,13 +260,13 @@ void Reconcile::dispatch(const std::string& dn, const FromFunction& message) {
         if (is_training(job->record.phase)) {
             training_.on_failed(*job, dn, refuse->words);
         } else {
-            negotiation_.on_refuse(*job, dn, *refuse);
+            rounds_.on_refuse(*job, dn, *refuse);
         }
     } else if (const auto* failed = std::get_if<Failed>(&message)) {
         if (is_training(job->record.phase)) {
             training_.on_failed(*job, dn, failed->reason);
         } else {
-            negotiation_.drop(*job, dn, {"failed", failed->reason});
+            rounds_.drop(*job, dn, {"failed", failed->reason});
         }
     }
 }
@@ -275,7 +276,7 @@ void Reconcile::on_left(LiveJob& job, const std::string& dn) {
     if (is_training(job.record.phase)) {
         training_.on_failed(job, dn, words);
     } else {
-        negotiation_.drop(job, dn, {"failed", words});
+        rounds_.drop(job, dn, {"failed", words});
     }
 }
 
@@ -339,13 +340,16 @@ bool Reconcile::advance(LiveJob& job) {
         return training_.step(job);
     }
     if (order == Desk::Order::hold) {
-        negotiation_.hold(job);
+        rounds_.hold(job);
         return false;
     }
     if (job.record.phase == Phase::evaluating && gathering()) {
         return false;
     }
-    return job.record.phase < Phase::deciding ? negotiation_.step(job) : commitment_.step(job);
+    if (job.record.phase == Phase::calibrating) {
+        return measurement_.step(job);
+    }
+    return job.record.phase < Phase::calibrating ? negotiation_.step(job) : commitment_.step(job);
 }
 
 } // namespace muster::producer

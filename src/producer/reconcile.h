@@ -6,7 +6,9 @@
 #include "producer/desk.h"
 #include "producer/ending.h"
 #include "producer/managed_objects.h"
+#include "producer/measurement.h"
 #include "producer/negotiation.h"
+#include "producer/rounds.h"
 #include "producer/training.h"
 
 #include <atomic>
@@ -67,6 +69,8 @@ private:
 
     Desk desk_;
     Ending ending_;
+    Rounds rounds_;
+    Measurement measurement_;
     Negotiation negotiation_;
     Commitment commitment_;
     Training training_;

@@ -1,0 +1,41 @@
+/// Rounds of agreement: who is in one, who leaves it, and how one is given up for the next.
+#pragma once
+
+#include "producer/desk.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace muster::producer {
+
+/// What negotiation, measurement and commitment have in common. One thread.
+class Rounds {
+public:
+    explicit Rounds(Desk& desk) : desk_{desk} {}
+
+    /// Goes on to `phase`, whose answers are waited for until now + wait; false when that could not be written.
+    bool enter(LiveJob& job, Phase phase, milliseconds wait);
+    /// A candidate has refused, failed or is gone. In calibrating the round starts again without it, for the group it
+    /// was in cannot go on; before that the others just go on.
+    void drop(LiveJob& job, const std::string& dn, const Exclusion& why);
+    /// As drop, for one that answered Propose with Refuse and so holds no lease.
+    void on_refuse(LiveJob& job, const std::string& dn, const Refuse& refuse);
+    /// Releases everybody and evaluates again; `without` are excluded from now on.
+    void next_round(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason);
+    /// Releases everybody and waits: the consumer holds the job.
+    void hold(LiveJob& job);
+
+private:
+    Desk& desk_;
+};
+
+/// DNs of those who take part, so that the round may be changed while they are gone through.
+[[nodiscard]] std::vector<std::string> names_in(const Round& round);
+/// Says whether all who take part have come as far as `state`.
+[[nodiscard]] bool all_reached(const Round& round, Answer::State state);
+
+/// What a Refuse means for the rest of the job.
+[[nodiscard]] Exclusion exclusion_of(const Refuse& refuse, std::int64_t now_ms);
+
+} // namespace muster::producer
