@@ -38,7 +38,7 @@ std::string status_text(int status) {
         }
     }
     const int null = ::open("/dev/null", O_RDWR);
-    ::dup2(null, STDIN_FILENO);
+    ::dup2(spec.input >= 0 ? spec.input : null, STDIN_FILENO);
     ::dup2(spec.output >= 0 ? spec.output : null, STDOUT_FILENO);
     if (spec.errors >= 0) {
         ::dup2(spec.errors, STDERR_FILENO);

@@ -20,6 +20,7 @@ struct ChildSpec {
     std::filesystem::path program;
     std::vector<std::string> arguments; ///< without the program's name
     std::vector<int> descriptors;       ///< kept open in the child under their numbers; all others are closed
+    int input{-1};                      ///< becomes stdin; -1: /dev/null
     int output{-1};                     ///< becomes stdout; -1: /dev/null
     int errors{-1};                     ///< becomes stderr; -1: inherited
     const Cgroup* cgroup{nullptr};      ///< the child moves itself there before it runs

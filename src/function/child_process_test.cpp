@@ -41,6 +41,18 @@ TEST(ChildProcess, keeps_only_the_descriptors_it_is_given) {
     ::close(secret);
 }
 
+TEST(ChildProcess, reads_what_it_is_given) {
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    const UniqueFd read_end{ends[0]};
+    const UniqueFd write_end{ends[1]};
+    auto child = ChildProcess::start(
+        {.program = "/bin/sh", .arguments = {"-c", "read number; exit $number"}, .input = read_end.get()});
+    ASSERT_TRUE(child.ok());
+    ASSERT_EQ(::write(write_end.get(), "7\n", 2), 2);
+    EXPECT_EQ(*child->wait(Deadline::after(soon)), "exit status 7");
+}
+
 TEST(ChildProcess, ends_the_whole_group) {
     auto child = ChildProcess::start(
         {.program = "/bin/sh", .arguments = {"-c", "trap '' TERM; /bin/sleep 1000 & wait; /bin/sleep 1000"}});
