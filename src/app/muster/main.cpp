@@ -54,6 +54,7 @@ int main(int argc, char** argv) {
     add_function(context);
     add_ca(context);
     add_doctor(context);
+    add_bench(context);
 
     try {
         context.app.parse(argc, argv);

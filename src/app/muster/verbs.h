@@ -31,5 +31,6 @@ void add_cancel(Context& context);
 void add_model(Context& context);
 void add_doctor(Context& context);
 void add_demo(Context& context);
+void add_bench(Context& context);
 
 } // namespace muster::app
