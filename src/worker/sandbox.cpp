@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
@@ -120,11 +121,17 @@ Result<std::string> landlock(const SandboxSpec& spec) {
     return "landlock=" + std::to_string(abi);
 }
 
+/// seccomp_init() gives nothing and no reason when the kernel lacks seccomp or the action that kills the process.
+int why_no_filter() {
+    const std::uint32_t action = SECCOMP_RET_KILL_PROCESS;
+    return ::syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0 ? -ENOMEM : -errno;
+}
+
 /// A seccomp filter under construction; remembers the first failure.
 class Filter {
 public:
     Filter() : context_{seccomp_init(SCMP_ACT_KILL_PROCESS), seccomp_release} {
-        note(context_ ? seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_TSYNC, 1) : -ENOMEM);
+        note(context_ ? seccomp_attr_set(context_.get(), SCMP_FLTATR_CTL_TSYNC, 1) : why_no_filter());
     }
     template <typename... Conditions>
     void allow(int call, Conditions... conditions) {
@@ -268,8 +275,8 @@ Result<std::string> forbid_calls(const SandboxSpec& spec) {
     if (error == 0) {
         return std::string{"seccomp=on"};
     }
-    // EINVAL and ENOSYS: a kernel without it. Anything else is a failure that no opt-in covers.
-    if (error == -EINVAL || error == -ENOSYS) {
+    // These: a kernel without it, or with too little of it. Anything else is a failure that no opt-in covers.
+    if (error == -EINVAL || error == -ENOSYS || error == -EOPNOTSUPP) {
         return missing(spec, "seccomp", reason_of(-error));
     }
     return failed("seccomp", -error);

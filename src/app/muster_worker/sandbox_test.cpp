@@ -1,7 +1,9 @@
+#include "base/fd.h"
 #include "function/child_process.h"
 #include "worker/sandbox.h"
 
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 
 #include <thread>
 
@@ -62,6 +64,19 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Sandbox, lets_a_bug_end_the_process_by_abort) {
     EXPECT_NE(status_of("abort").find("signal 6"), std::string::npos);
+}
+
+TEST(Sandbox, does_not_close_on_a_kernel_without_a_part_and_says_how_to_do_without) {
+    for (const std::string part : {"landlock", "seccomp"}) {
+        const UniqueFd errors{::memfd_create("errors", MFD_CLOEXEC)};
+        auto child = function::ChildProcess::start({.program = MUSTER_KERNEL_WITHOUT,
+                                                    .arguments = {part, MUSTER_SANDBOX_PROBE, "compute"},
+                                                    .errors = errors.get()});
+        EXPECT_EQ(child.value().wait(Deadline::after(std::chrono::seconds{60})).value(), "exit status 3") << part;
+        std::string text(4096, '\0');
+        text.resize(static_cast<std::size_t>(::pread(errors.get(), text.data(), text.size(), 0)));
+        EXPECT_NE(text.find("--allow-missing-isolation " + part), std::string::npos) << text;
+    }
 }
 
 TEST(Sandbox, knows_what_may_be_opted_out_of) {
