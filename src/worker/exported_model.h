@@ -21,7 +21,10 @@ struct RawRows {
 /// An archive that export_archive() wrote. One thread at a time.
 class ExportedModel {
 public:
-    /// Loads an archive. Errors: invalid_argument, when it is not one of ours; not_found.
+    /// Loads an archive, which may come from anybody: see sandbox.h. `fd` is a file, read by position, and may be
+    /// closed afterwards; errors call it `name`. Errors: invalid_argument, when it is not one of ours.
+    [[nodiscard]] static Result<ExportedModel> load(int fd, const std::string& name);
+    /// The same from a path. Errors: also not_found.
     [[nodiscard]] static Result<ExportedModel> load(const std::filesystem::path& path);
     ~ExportedModel();
     ExportedModel(ExportedModel&&) noexcept;
@@ -33,7 +36,9 @@ public:
     /// Names of the target's classes; empty for a regression.
     [[nodiscard]] const std::vector<std::string>& target_categories() const;
 
-    /// Returns [rows, outputs] row-major. Errors: invalid_argument, when the shapes do not fit the model's inputs.
+    /// Returns [rows, outputs] row-major, with at least one output.
+    /// Errors: invalid_argument, when the shapes do not fit the model's inputs, or the archive's program fails or gives
+    /// anything else. Throws std::bad_alloc.
     [[nodiscard]] Result<std::vector<double>> predict(const RawRows& raw) const;
 
 private:

@@ -5,6 +5,7 @@
 #include "tls/context.h"
 #include "tls/keys.h"
 #include "worker/c10d/backend.h"
+#include "worker/exported_model.h"
 #include "worker/program.h"
 #include "worker/trainer.h"
 
@@ -46,6 +47,36 @@ UniqueFd memory_file(const char* name, std::int64_t bytes) {
     return fd;
 }
 
+/// What the tiny models of the warm-up take.
+Preprocessing tiny_inputs() {
+    Preprocessing preprocessing;
+    preprocessing.inputs = {{.name = "x"}, {.name = "c", .kind = ColumnKind::category, .categories = {"a", "b"}}};
+    preprocessing.target = {.name = "y"};
+    return preprocessing;
+}
+
+/// An archive that is written, loaded and run on enough rows for MKL and OpenMP to begin; and one that cannot be
+/// loaded.
+Result<void> predict_a_little() {
+    const auto program = ModelProgram::build({.name = "warm-up", .model = {.hidden = {64}}}, tiny_inputs());
+    if (!program) {
+        return cold(program.error().text());
+    }
+    const auto archive = memory_file("archive", 0);
+    program->export_archive(archive.get());
+    const auto model = ExportedModel::load(archive.get(), "warm-up");
+    const RawRows rows{.rows = warm_up_rows,
+                       .numbers = std::vector<double>(warm_up_rows, 1.0),
+                       .categories = std::vector<std::vector<std::string>>(warm_up_rows, {"a"})};
+    const auto outputs = model ? model->predict(rows) : Result<std::vector<double>>{model.error()};
+    if (!outputs) {
+        return cold(outputs.error().text());
+    }
+    const auto empty = memory_file("no archive", 1);
+    (void)ExportedModel::load(empty.get(), "warm-up");
+    return {};
+}
+
 /// A training that is small but takes every way a real one takes.
 Result<void> train_a_little(const c10::intrusive_ptr<c10d::ProcessGroup>& group) {
     Recipe recipe;
@@ -54,9 +85,7 @@ Result<void> train_a_little(const c10::intrusive_ptr<c10d::ProcessGroup>& group)
     recipe.model.hidden = {64};
     recipe.batch = warm_up_rows / 4;
     recipe.metrics = {"mae"};
-    Preprocessing preprocessing;
-    preprocessing.inputs = {{.name = "x"}, {.name = "c", .kind = ColumnKind::category, .categories = {"a", "b"}}};
-    preprocessing.target = {.name = "y"};
+    const Preprocessing preprocessing = tiny_inputs();
     MatrixInfo info;
     info.rows = warm_up_rows;
     info.columns = preprocessing.encoded_columns();
@@ -170,6 +199,13 @@ Result<void> warm_up_alone() {
         }
         prepare_thread(1);
         return train_a_little({});
+    });
+}
+
+Result<void> warm_up_predictions() {
+    return guarded([]() -> Result<void> {
+        prepare_thread(1);
+        return predict_a_little();
     });
 }
 

@@ -18,4 +18,8 @@ void settle_process();
 /// Errors: unavailable, with what does not work.
 [[nodiscard]] Result<void> warm_up_threads(int threads);
 
+/// All of it for predictions, on the calling thread alone: writes, loads and runs a tiny archive, and fails to load
+/// another. Errors: unavailable, with what does not work.
+[[nodiscard]] Result<void> warm_up_predictions();
+
 } // namespace muster::worker

@@ -3,8 +3,10 @@ import json
 import os
 import signal
 import subprocess
+from typing import List
 
 import pytest
+import torch
 import yaml
 
 import harness
@@ -173,6 +175,48 @@ def test_predict_names_the_missing_column(site, finished, tmp_path):
     assert done.returncode == 0 and len(one_document(done)["predictions"]) == 1
     (tmp_path / "no.pt").write_text("no archive")
     assert muster("model", "predict", tmp_path / "no.pt", "--input", tmp_path / "new.csv").returncode == 4
+
+
+class Foreign(torch.nn.Module):
+    """An archive with the attributes of Muster's and a program of its own; `path` is a file that it may ask for."""
+
+    number_names: List[str]
+    category_names: List[str]
+    target_categories: List[str]
+
+    def __init__(self, path):
+        super().__init__()
+        self.path = str(path)
+        self.number_names, self.category_names, self.target_categories = ["x"], [], []
+        self.target_name = "y"
+
+
+class Reads(Foreign):
+    def forward(self, numbers: torch.Tensor, categories: List[List[str]]) -> torch.Tensor:
+        return torch.from_file(self.path, False, 1, dtype=torch.float64).reshape([1, 1])
+
+
+class Infinite(Foreign):
+    def forward(self, numbers: torch.Tensor, categories: List[List[str]]) -> torch.Tensor:
+        return numbers / 0.0
+
+
+def predict_foreign(model, folder):
+    torch.jit.script(model).save(str(folder / "m.pt"))
+    (folder / "new.csv").write_text("x\n1.5\n")
+    return muster("model", "predict", folder / "m.pt", "--input", folder / "new.csv", "--output", "json")
+
+
+def test_predict_stops_an_archive_that_reads_files(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(8))
+    done = predict_foreign(Reads(tmp_path / "secret"), tmp_path)
+    assert done.returncode == 4 and "sandbox forbids" in done.stderr and "m.pt" in done.stderr, done.stderr
+    assert "predictions" not in done.stdout
+
+
+def test_predictions_that_are_no_numbers_are_null(tmp_path):
+    done = predict_foreign(Infinite(tmp_path), tmp_path)
+    assert done.returncode == 0 and one_document(done) == {"output": "y", "predictions": [[None]]}, done.stderr
 
 
 def test_a_ca_is_not_overwritten(site):

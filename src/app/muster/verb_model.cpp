@@ -18,6 +18,7 @@ struct Options {
     std::string name{};
     std::string out{"model.pt"};
     std::string input{};
+    std::vector<std::string> allow_missing{};
 };
 
 int list(Context& context) {
@@ -113,7 +114,7 @@ int export_model(Context& context, const Options& options) {
 }
 
 int predict(Context& context, const Options& options) {
-    auto predictions = predict_file(options.name, options.input);
+    auto predictions = predict_file(options.name, options.input, options.allow_missing);
     if (!predictions) {
         return report(predictions.error());
     }
@@ -150,6 +151,11 @@ void add_model(Context& context) {
     predict_verb->add_option("model", options->name, "model archive")->required();
     predict_verb->add_option("--input", options->input, "CSV file with a header; the model's input columns by name")
         ->required();
+    predict_verb
+        ->add_option("--allow-missing-isolation",
+                     options->allow_missing,
+                     "parts of the sandbox to do without where the kernel lacks them: landlock, seccomp")
+        ->delimiter(',');
     predict_verb->callback(
         [&context, options] { context.action = [&context, options] { return predict(context, *options); }; });
 }
