@@ -192,6 +192,54 @@ TEST(Agreement, a_failed_measurement_starts_the_round_again_without_its_function
     EXPECT_EQ(fleet.functions.at(second).trained.size(), 0U);
 }
 
+/// What a member says when the connection to another has broken.
+std::string lost(const std::string& dn) {
+    return "calibration: rank 1 (" + dn + "): connection closed, in all-reduce 4";
+}
+
+TEST(Agreement, a_failed_measurement_is_blamed_on_the_crashed_worker_and_not_on_who_spoke_first) {
+    TestFleet fleet;
+    three(fleet);
+    for (auto& [dn, function] : fleet.functions) {
+        function.on_calibrate = Reply::fail;
+        function.failure = dn == second ? "worker ended: signal 9 (Killed)" : lost(second);
+    }
+    ASSERT_TRUE(fleet.submit().ok);
+    // In the next round only the one that is to blame would fail again.
+    fleet.run_until([&] { return fleet.functions.at(second).all<Calibrate>().size() == 1; });
+    fleet.functions.at(first).on_calibrate = Reply::yes;
+    fleet.functions.at(TestFleet::name(3)).on_calibrate = Reply::yes;
+    fleet.run();
+    EXPECT_EQ(fleet.status(), "FINISHED");
+    EXPECT_EQ(fleet.functions.at(first).trained.size(), 1U) << "it only told of another's failure";
+    EXPECT_EQ(fleet.functions.at(second).trained.size(), 0U);
+    const auto decision = fleet.box(TestFleet::dn("MLTrainingProcess"), "decision");
+    ASSERT_EQ(decision.at("excluded").size(), 1U) << decision.dump(2);
+    EXPECT_EQ(decision.at("excluded")[0].at("dn"), second);
+    EXPECT_EQ(decision.at("excluded")[0].at("words"), "worker ended: signal 9 (Killed)");
+}
+
+TEST(Agreement, a_member_that_says_nothing_is_waited_for_and_then_blamed_by_the_others) {
+    for (const bool commits : {false, true}) {
+        TestFleet fleet;
+        three(fleet);
+        for (auto& [dn, function] : fleet.functions) {
+            (commits ? function.on_commit : function.on_calibrate) = dn == second ? Reply::silent : Reply::fail;
+            function.failure = lost(second);
+        }
+        ASSERT_TRUE(fleet.submit().ok);
+        fleet.run();
+        EXPECT_EQ(fleet.functions.at(first).all<Propose>().size(), 1U) << "it may still speak";
+        for (auto& [dn, function] : fleet.functions) {
+            function.on_calibrate = function.on_commit = Reply::yes;
+        }
+        fleet.pass(fleet.settings.blame_wait);
+        EXPECT_EQ(fleet.status(), "FINISHED") << commits;
+        EXPECT_EQ(fleet.functions.at(first).trained.size(), 1U) << commits;
+        EXPECT_EQ(fleet.functions.at(second).trained.size(), 0U) << commits;
+    }
+}
+
 TEST(Agreement, a_function_that_is_revoked_meanwhile_is_left_out_and_the_others_go_on) {
     TestFleet fleet;
     three(fleet);

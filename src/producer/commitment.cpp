@@ -80,6 +80,9 @@ Result<void> check_signature(const Committed& committed, const Expected& expecte
 }
 
 bool Commitment::step(LiveJob& job) {
+    if (!job.round.failures.empty()) {
+        return rounds_.settle(job);
+    }
     switch (job.record.phase) {
     case Phase::deciding:
         return decide(job);

@@ -6,6 +6,7 @@
 #include "port/artefacts.h"
 #include "port/function_link.h"
 #include "port/store.h"
+#include "producer/blame.h"
 #include "producer/calibrations.h"
 #include "producer/fleet.h"
 #include "producer/job.h"
@@ -37,6 +38,8 @@ struct Answer {
 struct Round {
     std::map<std::string, Answer> answers{};
     SteadyTime deadline{};
+    std::vector<FailureReport> failures{};     ///< of the group, in the order in which they came
+    SteadyTime blame_at{};                     ///< then no further report is waited for
     std::optional<SteadyTime> waiting_since{}; ///< for any function to qualify
     std::string waiting_reason{};
 };

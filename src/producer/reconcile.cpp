@@ -266,7 +266,7 @@ void Reconcile::dispatch(const std::string& dn, const FromFunction& message) {
         if (is_training(job->record.phase)) {
             training_.on_failed(*job, dn, failed->reason);
         } else {
-            rounds_.drop(*job, dn, {"failed", failed->reason});
+            rounds_.on_failed(*job, dn, failed->reason);
         }
     }
 }

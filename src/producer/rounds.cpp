@@ -11,6 +11,11 @@ namespace {
 
 constexpr std::int64_t milliseconds_per_second = 1'000;
 
+/// Whether the candidates are one group, which one of them can break for all.
+bool is_grouped(Phase phase) {
+    return phase == Phase::calibrating || phase == Phase::deciding || phase == Phase::committing;
+}
+
 } // namespace
 
 std::vector<std::string> names_in(const Round& round) {
@@ -46,8 +51,7 @@ void Rounds::drop(LiveJob& job, const std::string& dn, const Exclusion& why) {
     if (!job.round.answers.contains(dn)) {
         return;
     }
-    if (job.record.phase == Phase::calibrating || job.record.phase == Phase::deciding ||
-        job.record.phase == Phase::committing) {
+    if (is_grouped(job.record.phase)) {
         next_round(job, {{dn, why}}, fmt::format("{} is out: {}", dn, why.words));
         return;
     }
@@ -59,6 +63,41 @@ void Rounds::drop(LiveJob& job, const std::string& dn, const Exclusion& why) {
         job.round.answers.erase(dn);
         desk_.fleet.release(dn, job.record.wire_id(), why.words);
     }
+}
+
+void Rounds::on_failed(LiveJob& job, const std::string& dn, const std::string& reason) {
+    if (!is_grouped(job.record.phase)) {
+        drop(job, dn, {"failed", reason});
+        return;
+    }
+    Round& round = job.round;
+    if (!round.answers.contains(dn) ||
+        std::ranges::find(round.failures, dn, &FailureReport::dn) != round.failures.end()) {
+        return;
+    }
+    if (round.failures.empty()) {
+        round.blame_at = desk_.now() + desk_.settings.blame_wait;
+    }
+    round.failures.push_back({dn, reason});
+    desk_.note(job.record, fmt::format("{} has failed: {}", dn, reason));
+}
+
+bool Rounds::settle(LiveJob& job) {
+    const Round& round = job.round;
+    const auto has_spoken = [&](const auto& entry) {
+        const bool measured = job.record.phase == Phase::calibrating && entry.second.state == Answer::State::calibrated;
+        return measured || std::ranges::find(round.failures, entry.first, &FailureReport::dn) != round.failures.end();
+    };
+    if (!std::ranges::all_of(round.answers, has_spoken) && desk_.now() < round.blame_at) {
+        return false;
+    }
+    const auto without = blame(names_in(round), round.failures);
+    std::string words;
+    for (const auto& [dn, why] : without) {
+        words += fmt::format("{}{} is out: {}", words.empty() ? "" : "; ", dn, why.words);
+    }
+    next_round(job, without, words);
+    return true;
 }
 
 void Rounds::on_refuse(LiveJob& job, const std::string& dn, const Refuse& refuse) {

@@ -19,6 +19,12 @@ public:
     /// A candidate has refused, failed or is gone. In calibrating the round starts again without it, for the group it
     /// was in cannot go on; before that the others just go on.
     void drop(LiveJob& job, const std::string& dn, const Exclusion& why);
+    /// A member has failed. Where it was in a group, what the others say is waited for; settle() then begins the next
+    /// round.
+    void on_failed(LiveJob& job, const std::string& dn, const std::string& reason);
+    /// When a member has failed and all have spoken, or blame_wait is over: the next round, without who is to blame.
+    /// False when it is still too early. REQUIRES: job.round.failures is not empty
+    bool settle(LiveJob& job);
     /// As drop, for one that answered Propose with Refuse and so holds no lease.
     void on_refuse(LiveJob& job, const std::string& dn, const Refuse& refuse);
     /// Releases everybody and evaluates again; `without` are excluded from now on.

@@ -32,6 +32,7 @@ struct Settings {
     milliseconds prepare_wait{180'000};       ///< answers to Prepare: reading the data and building the model
     milliseconds calibrate_wait{60'000};      ///< answers to Calibrate
     milliseconds commit_wait{20'000};         ///< answers to Commit
+    milliseconds blame_wait{2'000};           ///< from a group's first Failed, for what its other members say of it
     milliseconds release_wait{10'000};        ///< Released after Release; then the function counts as free
     milliseconds agreement_wait_max{120'000}; ///< how long a request may find no function before it is given up
 

@@ -76,7 +76,8 @@ struct TestFunction {
     Reply on_prepare{Reply::yes};
     Reply on_calibrate{Reply::yes};
     Reply on_commit{Reply::yes};
-    bool finishes{true}; ///< sends Done right after Start
+    std::string failure{"worker crashed"}; ///< what it says when it fails in a measurement or with a commit
+    bool finishes{true};                   ///< sends Done right after Start
     bool answers_release{true};
     double validation_mae{3.0};
     std::string parameters{"same-parameters"};
@@ -189,13 +190,18 @@ public:
             if (queue_.empty()) {
                 return;
             }
-            while (!queue_.empty()) {
-                auto [dn, message] = std::move(queue_.front());
-                queue_.pop_front();
-                answer(functions.at(dn), message);
-            }
+            answer_all();
         }
         ADD_FAILURE() << "the fleet does not come to rest";
+    }
+    /// Delivers and answers until `there` holds.
+    template <typename There>
+    void run_until(There there) {
+        for (int rounds = 0; rounds < 1'000 && !there(); ++rounds) {
+            producer->loop().step();
+            answer_all();
+        }
+        EXPECT_TRUE(there());
     }
     void pass(Duration time) {
         clock.advance(time);
@@ -296,6 +302,14 @@ public:
     void disconnect(const std::string& dn, const std::string&) override { functions.at(dn).connected = false; }
 
 private:
+    void answer_all() {
+        while (!queue_.empty()) {
+            auto [dn, message] = std::move(queue_.front());
+            queue_.pop_front();
+            answer(functions.at(dn), message);
+        }
+    }
+
     void refuse(TestFunction& function, const std::string& job, std::int64_t generation, Reply reply) {
         function.held.reset();
         const bool for_now = reply == Reply::refuse_for_now;
@@ -363,7 +377,7 @@ private:
                 held.state = "calibrated";
                 say(function, Calibrated{calibrate->job, calibration(function, *calibrate)});
             } else if (function.on_calibrate == Reply::fail) {
-                say(function, Failed{calibrate->job, 0, "worker crashed"});
+                say(function, Failed{calibrate->job, 0, function.failure});
             }
         } else if (const auto* commit = std::get_if<Commit>(&message)) {
             on_commit(function, *commit);
@@ -394,6 +408,10 @@ private:
         }
         if (function.on_commit == Reply::refuse) {
             say(function, Refuse{commit.job, commit.roster.generation, "policy_peer", "I do not work with gnb-1"});
+            return;
+        }
+        if (function.on_commit == Reply::fail) {
+            say(function, Failed{commit.job, commit.roster.generation, function.failure});
             return;
         }
         function.held->state = "committed";
