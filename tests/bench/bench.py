@@ -3,16 +3,18 @@
     ./run bench main                      all cases of tests/bench/main_cases.py, as a table
     ./run bench main --output json        the same as one JSON array of rows
     ./run bench main --only one-function  only the cases whose group has this in its name
-    ./run bench collectives               the collectives over mutual TLS on loopback
+    ./run bench collectives               the collectives over mutual TLS against Gloo and OpenMPI
 
 A row: {case, value, unit, reference, reference_value, ratio, target, holds}. `ratio` is value / reference_value; `target`
-says which of the two is held against what. A row that falls short says "holds": false and stays. Nothing else should
-run on the machine; progress and the load that was found go to stderr.
+says which of the two is held against what. A row that falls short says "holds": false and stays; one that cannot be
+measured here has no value and says why under "skipped". Nothing else should run on the machine; progress and the load
+that was found go to stderr.
 """
 import argparse
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 
@@ -38,11 +40,16 @@ def table(rows):
     lines = [header, ["---"] * len(header)]
     for row in rows:
         lines.append([row.case, number(row.value), row.unit, row.reference or "-", number(row.reference_value),
-                      number(row.ratio), row.target or "-", {True: "yes", False: "**no**", None: "-"}[row.holds]])
+                      number(row.ratio), f"skipped: {row.skipped}" if row.skipped else row.target or "-", {True: "yes", False: "**no**", None: "-"}[row.holds]])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def end_cleanly(_number, _frame):
+    sys.exit(128 + signal.SIGTERM)
+
+
 def main():
+    signal.signal(signal.SIGTERM, end_cleanly)  # as Ctrl-C does: what was made is removed
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=sorted(BENCHES))
     parser.add_argument("--output", choices=["table", "json"], default="table")
@@ -59,7 +66,8 @@ def main():
         for row in group():
             assert isinstance(row, Row)
             rows.append(row)
-            say(f"    {row.case}: {number(row.value)} {row.unit}, ratio {number(row.ratio)}, holds {row.holds}")
+            say(f"    {row.case}: skipped, {row.skipped}" if row.skipped else
+                f"    {row.case}: {number(row.value)} {row.unit}, ratio {number(row.ratio)}, holds {row.holds}")
         say(f"    took {time.monotonic() - begin:.0f} s")
     print(json.dumps([row.to_json() for row in rows], indent=1) if chosen.output == "json" else table(rows))
 

@@ -16,9 +16,9 @@ RUN_SECONDS = 600
 
 @dataclasses.dataclass
 class Row:
-    """One figure. Say at most one of at_most/at_least for the value or for the ratio."""
+    """One figure, or why there is none. Say at most one of at_most/at_least for the value or for the ratio."""
     case: str
-    value: float
+    value: float | None
     unit: str
     reference: str | None = None
     reference_value: float | None = None
@@ -26,6 +26,12 @@ class Row:
     value_at_least: float | None = None
     ratio_at_most: float | None = None
     ratio_at_least: float | None = None
+    skipped: str | None = None
+
+    @classmethod
+    def skip(cls, case, reason):
+        """A case that cannot be measured here."""
+        return cls(case, None, "", skipped=reason)
 
     @property
     def ratio(self):
@@ -51,7 +57,7 @@ class Row:
     def to_json(self):
         return {"case": self.case, "value": self.value, "unit": self.unit, "reference": self.reference,
                 "reference_value": self.reference_value, "ratio": self.ratio, "target": self.target,
-                "holds": self.holds}
+                "holds": self.holds} | ({"skipped": self.skipped} if self.skipped else {})
 
 
 def run_json(*command, cwd=None):
