@@ -26,7 +26,7 @@ std::string name_of(const std::vector<Member>& members, int rank) {
     return fmt::format("rank {} ({})", rank, members[static_cast<std::size_t>(rank)].name);
 }
 
-Admission::Admission(std::unique_ptr<Connection> connection,
+Admission::Admission(std::unique_ptr<TlsConnection> connection,
                      const GroupSpec& spec,
                      IsFree is_free,
                      std::string remote,
@@ -35,7 +35,7 @@ Admission::Admission(std::unique_ptr<Connection> connection,
       deadline_{deadline}, dialled_{false} {}
 
 Admission::Admission(
-    std::unique_ptr<Connection> connection, const GroupSpec& spec, Edge edge, std::string remote, Deadline deadline)
+    std::unique_ptr<TlsConnection> connection, const GroupSpec& spec, Edge edge, std::string remote, Deadline deadline)
     : connection_{std::move(connection)}, spec_{spec}, remote_{std::move(remote)}, deadline_{deadline}, dialled_{true},
       edge_{edge} {}
 
@@ -46,14 +46,15 @@ std::string Admission::who() const {
     return identity_.empty() ? remote_ : fmt::format("{} at {}", identity_, remote_);
 }
 
-Hello Admission::own_hello(int peer, Purpose purpose) const {
+Hello Admission::own_hello(int peer, int lane) const {
     return {.job = spec_.job,
             .generation = spec_.generation,
             .plan_digest = spec_.plan_digest,
             .size = static_cast<std::int32_t>(spec_.members.size()),
             .rank = spec_.rank,
             .peer_rank = peer,
-            .purpose = purpose,
+            .lane = lane,
+            .stripes = spec_.stripes,
             .segment_bytes = spec_.segment_bytes,
             .small_bytes_max = spec_.small_bytes_max};
 }
@@ -126,7 +127,7 @@ void Admission::after_handshake() {
         return refuse(fmt::format("wrong SAN: the certificate says '{}', the roster says '{}'", identity_, expected));
     }
     in_.resize(hello_head_bytes);
-    say(encode(HelloKind::hello, own_hello(edge_.peer, edge_.purpose)), State::read_hello);
+    say(encode(HelloKind::hello, own_hello(edge_.peer, edge_.lane)), State::read_hello);
 }
 
 bool Admission::step_read() {
@@ -171,7 +172,7 @@ void Admission::on_message() {
     if (!theirs) {
         return refuse(theirs.error().message);
     }
-    const auto verdict = compare(*theirs, own_hello(theirs->rank, theirs->purpose));
+    const auto verdict = compare(*theirs, own_hello(theirs->rank, theirs->lane));
     if (!verdict.text.empty()) {
         return refuse(verdict.text, verdict.later);
     }
@@ -183,7 +184,7 @@ void Admission::on_message() {
 }
 
 void Admission::judge_welcome(const Hello& theirs) {
-    if (theirs.rank != edge_.peer || theirs.purpose != edge_.purpose) {
+    if (theirs.rank != edge_.peer || theirs.lane != edge_.lane) {
         return refuse(fmt::format("answers as rank {}", theirs.rank));
     }
     state_ = State::admitted;
@@ -195,17 +196,14 @@ void Admission::judge_hello(const Hello& theirs) {
         return refuse(fmt::format(
             "wrong SAN: claims rank {}, which is '{}', with a certificate for '{}'", theirs.rank, expected, identity_));
     }
-    const int size = static_cast<int>(spec_.members.size());
-    const bool in_place =
-        theirs.purpose == Purpose::pair ? theirs.rank < spec_.rank : (theirs.rank + 1) % size == spec_.rank;
-    if (!in_place) {
+    if (theirs.rank > spec_.rank) {
         return refuse(fmt::format("rank {} must not dial this connection", theirs.rank));
     }
-    edge_ = {theirs.rank, theirs.purpose};
+    edge_ = {theirs.rank, theirs.lane};
     if (!is_free_(edge_)) {
         return refuse(fmt::format("rank {} is connected already (replayed or second hello)", theirs.rank));
     }
-    say(encode(HelloKind::welcome, own_hello(theirs.rank, theirs.purpose)), State::admitted);
+    say(encode(HelloKind::welcome, own_hello(theirs.rank, theirs.lane)), State::admitted);
 }
 
 void Admission::say(std::vector<std::byte> bytes, State next) {

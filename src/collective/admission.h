@@ -19,7 +19,7 @@ namespace muster::collective {
 /// One connection of one peer.
 struct Edge {
     int peer{-1};
-    Purpose purpose{Purpose::pair};
+    int lane{0}; ///< the higher of two ranks accepts, the lower one dials
 
     bool operator==(const Edge&) const = default;
 };
@@ -35,13 +35,13 @@ public:
     using IsFree = std::function<bool(Edge)>;
 
     /// A connection that was accepted. `remote` is its address, for people.
-    Admission(std::unique_ptr<Connection> connection,
+    Admission(std::unique_ptr<TlsConnection> connection,
               const GroupSpec& spec,
               IsFree is_free,
               std::string remote,
               Deadline deadline);
     /// A connection that was dialled for `edge`.
-    Admission(std::unique_ptr<Connection> connection,
+    Admission(std::unique_ptr<TlsConnection> connection,
               const GroupSpec& spec,
               Edge edge,
               std::string remote,
@@ -64,7 +64,7 @@ public:
     /// True when the same attempt may succeed later.
     [[nodiscard]] bool may_retry() const { return may_retry_; }
     /// The connection, after it was admitted.
-    [[nodiscard]] std::unique_ptr<Connection> take() { return std::move(connection_); }
+    [[nodiscard]] std::unique_ptr<TlsConnection> take() { return std::move(connection_); }
 
 private:
     static const short read_event;
@@ -75,7 +75,7 @@ private:
     void judge_hello(const Hello& theirs);
     void judge_welcome(const Hello& theirs);
     void admit_if_identity_matches(const Hello& theirs);
-    [[nodiscard]] Hello own_hello(int peer, Purpose purpose) const;
+    [[nodiscard]] Hello own_hello(int peer, int lane) const;
     [[nodiscard]] std::string who() const;
     void say(std::vector<std::byte> bytes, State next);
     void refuse(std::string reason, bool later = false);
@@ -86,7 +86,7 @@ private:
     bool step_drain();
     bool wait_for(IoStatus status);
 
-    std::unique_ptr<Connection> connection_;
+    std::unique_ptr<TlsConnection> connection_;
     const GroupSpec& spec_;
     IsFree is_free_{};
     std::string remote_;

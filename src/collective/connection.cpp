@@ -9,9 +9,11 @@
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <ctime>
 #include <stdexcept>
 #include <system_error>
 
@@ -22,9 +24,10 @@ namespace {
 constexpr std::uint64_t key_bytes_max = std::uint64_t{32} << 30U;
 // Several records are read from the socket at once.
 constexpr std::size_t read_buffer_bytes = 128U << 10U;
+constexpr int unsent_bytes_max = 256 << 10;
 
-Connection::Wire& wire_of(BIO* bio) {
-    return *static_cast<Connection::Wire*>(BIO_get_data(bio));
+TlsConnection::Wire& wire_of(BIO* bio) {
+    return *static_cast<TlsConnection::Wire*>(BIO_get_data(bio));
 }
 
 int wire_write(BIO* bio, const char* data, int size) {
@@ -92,15 +95,17 @@ void prepare(int socket) {
     if (flags < 0 || ::fcntl(socket, F_SETFL, flags | O_NONBLOCK) != 0) {
         throw std::system_error{errno, std::generic_category(), "make socket non-blocking"};
     }
-    // Fails on a socket that is not TCP, which then has no such delay either.
+    // Both fail on a socket that is not TCP, which then has no such delay either. What lies unsent in the system is
+    // what an abort or another group's message has to wait for.
     const int on = 1;
     (void)::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    (void)::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent_bytes_max, sizeof unsent_bytes_max);
 }
 
 } // namespace
 
-Connection::Connection(UniqueFd socket, const tls::Context& context, Side side, WireCounters& counters)
-    : socket_{std::move(socket)}, wire_{.fd = socket_.get(), .counters = &counters}, context_{context},
+TlsConnection::TlsConnection(UniqueFd socket, const tls::Context& context, Side side)
+    : socket_{std::move(socket)}, wire_{.fd = socket_.get(), .counters = &counters_}, context_{context},
       last_received_{std::chrono::steady_clock::now()} {
     prepare(socket_.get());
     ssl_ = SSL_new(context_.native());
@@ -120,11 +125,11 @@ Connection::Connection(UniqueFd socket, const tls::Context& context, Side side, 
     }
 }
 
-Connection::~Connection() {
+TlsConnection::~TlsConnection() {
     SSL_free(ssl_);
 }
 
-IoStatus Connection::status_of(int result) {
+IoStatus TlsConnection::status_of(int result) {
     ssl_error_ = SSL_get_error(ssl_, result);
     switch (ssl_error_) {
     case SSL_ERROR_NONE:
@@ -140,7 +145,7 @@ IoStatus Connection::status_of(int result) {
     }
 }
 
-IoStatus Connection::handshake() {
+IoStatus TlsConnection::handshake() {
     ERR_clear_error();
     const auto status = status_of(SSL_do_handshake(ssl_));
     if (status == IoStatus::done) {
@@ -152,7 +157,7 @@ IoStatus Connection::handshake() {
     return status;
 }
 
-IoResult Connection::read(std::span<std::byte> buffer) {
+IoResult TlsConnection::read(std::span<std::byte> buffer) {
     MUSTER_ASSERT(!buffer.empty());
     ERR_clear_error();
     std::size_t bytes = 0;
@@ -164,7 +169,7 @@ IoResult Connection::read(std::span<std::byte> buffer) {
     return {status_of(result), 0};
 }
 
-IoResult Connection::write(std::span<const std::byte> data) {
+IoResult TlsConnection::write(std::span<const std::byte> data) {
     MUSTER_ASSERT(!data.empty());
     ERR_clear_error();
     if (bytes_under_key_ >= key_bytes_max && !write_pending_) {
@@ -183,7 +188,7 @@ IoResult Connection::write(std::span<const std::byte> data) {
     return {status, 0};
 }
 
-void Connection::finish() {
+void TlsConnection::finish() {
     // After a fatal error, or with a record half written, OpenSSL must not be asked for another one.
     const bool usable =
         handshaken_ && !write_pending_ && ssl_error_ != SSL_ERROR_SSL && ssl_error_ != SSL_ERROR_SYSCALL;
@@ -196,11 +201,11 @@ void Connection::finish() {
     (void)::shutdown(fd(), SHUT_WR);
 }
 
-void Connection::shut_down() const {
+void TlsConnection::shut_down() const {
     (void)::shutdown(fd(), SHUT_RDWR);
 }
 
-std::string Connection::explain() {
+std::string TlsConnection::explain() {
     if (wire_.error != 0) {
         return fmt::format("connection broken: {}", std::generic_category().message(wire_.error));
     }
@@ -213,8 +218,17 @@ std::string Connection::explain() {
     return tls::handshake_failure(ssl_, ssl_error_);
 }
 
-std::string Connection::cipher() const {
+std::string TlsConnection::cipher() const {
     return fmt::format("{} {}", SSL_get_version(ssl_), SSL_get_cipher_name(ssl_));
+}
+
+WallTime TlsConnection::certificate_expires() const {
+    const X509* certificate = SSL_get0_peer_certificate(ssl_);
+    std::tm time{};
+    if (certificate == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &time) != 1) {
+        return {};
+    }
+    return std::chrono::system_clock::from_time_t(::timegm(&time));
 }
 
 } // namespace muster::collective

@@ -1,4 +1,4 @@
-/// Connection: one TLS 1.3 connection between two ranks, on a non-blocking socket.
+/// Connection: the bytes between two ranks, on a non-blocking socket. In the product there is TlsConnection only.
 #pragma once
 
 #include "base/clock.h"
@@ -36,35 +36,59 @@ struct WireCounters {
     std::atomic<std::int64_t> received{0};
 };
 
-/// One TLS connection. All calls from one thread at a time; shut_down() from any thread while the object lives.
+/// A connection between two members. All calls from one thread at a time; shut_down(), counters() and fd() from any
+/// thread while the object lives.
 class Connection {
 public:
-    enum class Side { server, client };
-
-    /// Takes a connected socket and makes it non-blocking. `counters` outlives the connection.
-    Connection(UniqueFd socket, const tls::Context& context, Side side, WireCounters& counters);
-    ~Connection();
+    Connection() = default;
+    virtual ~Connection() = default;
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
+    /// Reads at least one byte into `buffer` (not empty).
+    [[nodiscard]] virtual IoResult read(std::span<std::byte> buffer) = 0;
+    /// Writes a first part of `data` (not empty). After want_write the next call must begin with the same bytes.
+    [[nodiscard]] virtual IoResult write(std::span<const std::byte> data) = 0;
+    /// Says that nothing more comes, as far as the socket takes it now, and ends the sending direction.
+    virtual void finish() = 0;
+    /// Ends both directions of the socket at once; whoever polls it wakes up.
+    virtual void shut_down() const = 0;
+    /// Says why the last call returned closed, cut or failed, in plain words.
+    [[nodiscard]] virtual std::string explain() = 0;
+
+    [[nodiscard]] virtual int fd() const = 0;
+    /// When bytes came last.
+    [[nodiscard]] virtual SteadyTime last_received() const = 0;
+    /// Protocol version and cipher suite.
+    [[nodiscard]] virtual std::string cipher() const = 0;
+    /// Until when the peer's certificate is valid.
+    [[nodiscard]] virtual WallTime certificate_expires() const = 0;
+    [[nodiscard]] virtual const WireCounters& counters() const = 0;
+};
+
+/// TLS 1.3 with mutual authentication, on OpenSSL.
+class TlsConnection final : public Connection {
+public:
+    enum class Side { server, client };
+
+    /// Takes a connected socket and makes it non-blocking.
+    TlsConnection(UniqueFd socket, const tls::Context& context, Side side);
+    ~TlsConnection() override;
+
     /// Does a part of the handshake. done: it is complete.
     [[nodiscard]] IoStatus handshake();
-    /// Reads at least one byte into `buffer` (not empty).
-    [[nodiscard]] IoResult read(std::span<std::byte> buffer);
-    /// Writes a first part of `data` (not empty). After want_write the next call must begin with the same bytes.
-    [[nodiscard]] IoResult write(std::span<const std::byte> data);
-    /// Says close_notify as far as the socket takes it now, and ends the sending direction.
-    void finish();
-    /// Ends both directions of the socket at once; whoever polls it wakes up.
-    void shut_down() const;
-
-    /// Says why the last call returned closed, cut or failed, in plain words.
-    [[nodiscard]] std::string explain();
-
-    [[nodiscard]] int fd() const { return socket_.get(); }
     [[nodiscard]] ssl_st* native() const { return ssl_; }
-    [[nodiscard]] SteadyTime last_received() const { return last_received_; }
-    [[nodiscard]] std::string cipher() const;
+
+    [[nodiscard]] IoResult read(std::span<std::byte> buffer) override;
+    [[nodiscard]] IoResult write(std::span<const std::byte> data) override;
+    void finish() override;
+    void shut_down() const override;
+    [[nodiscard]] std::string explain() override;
+    [[nodiscard]] int fd() const override { return socket_.get(); }
+    [[nodiscard]] SteadyTime last_received() const override { return last_received_; }
+    [[nodiscard]] std::string cipher() const override;
+    [[nodiscard]] WallTime certificate_expires() const override;
+    [[nodiscard]] const WireCounters& counters() const override { return counters_; }
 
     /// The socket as OpenSSL's BIO sees it; for connection.cpp alone.
     struct Wire {
@@ -78,6 +102,7 @@ private:
     IoStatus status_of(int result);
 
     UniqueFd socket_;
+    WireCounters counters_{};
     Wire wire_;
     tls::Context context_;
     ssl_st* ssl_;

@@ -48,6 +48,25 @@ struct Max {
     }
 };
 
+struct BitAnd {
+    template <typename T>
+    static T apply(T a, T b) {
+        return static_cast<T>(a & b);
+    }
+};
+struct BitOr {
+    template <typename T>
+    static T apply(T a, T b) {
+        return static_cast<T>(a | b);
+    }
+};
+struct BitXor {
+    template <typename T>
+    static T apply(T a, T b) {
+        return static_cast<T>(a ^ b);
+    }
+};
+
 template <typename T, typename Op>
 void reduce_each(std::byte* accumulator, const std::byte* incoming, std::size_t count) {
     for (std::size_t i = 0; i < count; ++i) {
@@ -72,6 +91,20 @@ void reduce_as(std::span<std::byte> accumulator, std::span<const std::byte> inco
         return reduce_each<T, Min>(accumulator.data(), incoming.data(), count);
     case ReduceOp::max:
         return reduce_each<T, Max>(accumulator.data(), incoming.data(), count);
+    default:
+        break;
+    }
+    if constexpr (std::is_integral_v<T>) {
+        switch (op) {
+        case ReduceOp::bit_and:
+            return reduce_each<T, BitAnd>(accumulator.data(), incoming.data(), count);
+        case ReduceOp::bit_or:
+            return reduce_each<T, BitOr>(accumulator.data(), incoming.data(), count);
+        case ReduceOp::bit_xor:
+            return reduce_each<T, BitXor>(accumulator.data(), incoming.data(), count);
+        default:
+            break;
+        }
     }
     MUSTER_ASSERT(false);
 }
@@ -143,6 +176,7 @@ std::size_t size_of(ElementType type) noexcept {
         return 1;
     case ElementType::f16:
     case ElementType::bf16:
+    case ElementType::i16:
         return 2;
     case ElementType::f32:
     case ElementType::i32:
@@ -168,6 +202,8 @@ const char* name_of(ElementType type) noexcept {
         return "i8";
     case ElementType::u8:
         return "u8";
+    case ElementType::i16:
+        return "i16";
     case ElementType::i32:
         return "i32";
     case ElementType::i64:
@@ -186,8 +222,22 @@ const char* name_of(ReduceOp op) noexcept {
         return "min";
     case ReduceOp::max:
         return "max";
+    case ReduceOp::bit_and:
+        return "bit_and";
+    case ReduceOp::bit_or:
+        return "bit_or";
+    case ReduceOp::bit_xor:
+        return "bit_xor";
     }
     return "unknown operation";
+}
+
+bool is_floating(ElementType type) noexcept {
+    return type == ElementType::f32 || type == ElementType::f64 || is_half(type);
+}
+
+bool is_bitwise(ReduceOp op) noexcept {
+    return op == ReduceOp::bit_and || op == ReduceOp::bit_or || op == ReduceOp::bit_xor;
 }
 
 bool is_half(ElementType type) noexcept {
@@ -205,6 +255,8 @@ void reduce_into(std::span<std::byte> accumulator, std::span<const std::byte> in
         return reduce_as<std::int8_t>(accumulator, incoming, op);
     case ElementType::u8:
         return reduce_as<std::uint8_t>(accumulator, incoming, op);
+    case ElementType::i16:
+        return reduce_as<std::int16_t>(accumulator, incoming, op);
     case ElementType::i32:
         return reduce_as<std::int32_t>(accumulator, incoming, op);
     case ElementType::i64:

@@ -19,14 +19,34 @@ const char* name_of(Collective collective) {
         return "no collective";
     case Collective::all_reduce:
         return "all_reduce";
+    case Collective::reduce:
+        return "reduce";
+    case Collective::reduce_scatter:
+        return "reduce_scatter";
     case Collective::broadcast:
         return "broadcast";
     case Collective::all_gather:
         return "all_gather";
+    case Collective::gather:
+        return "gather";
+    case Collective::scatter:
+        return "scatter";
+    case Collective::all_to_all:
+        return "all_to_all";
     case Collective::barrier:
         return "barrier";
+    case Collective::transfer:
+        return "transfer";
     }
     return "unknown collective";
+}
+
+/// "sum of f32", or what is known of a caller's own reduction.
+std::string reduction_of(const Call& call) {
+    if (!call.reduce || !call.element) {
+        return fmt::format("own reduction of {}-byte elements", call.detail);
+    }
+    return fmt::format("{} of {}", collective::name_of(*call.reduce), collective::name_of(*call.element));
 }
 
 Error malformed(const std::string& what) {
@@ -39,15 +59,20 @@ std::string text_of(const Call& call) {
     const auto name = fmt::format("{} #{}", name_of(call.collective), call.sequence);
     switch (call.collective) {
     case Collective::all_reduce:
-        return fmt::format("{} ({} of {}, {} bytes)",
-                           name,
-                           call.reduce ? collective::name_of(*call.reduce) : "?",
-                           call.element ? collective::name_of(*call.element) : "?",
-                           call.bytes);
+        return fmt::format("{} ({}, {} bytes)", name, reduction_of(call), call.bytes);
+    case Collective::reduce:
+        return fmt::format("{} ({}, {} bytes, root {})", name, reduction_of(call), call.bytes, call.detail);
+    case Collective::reduce_scatter:
+        return fmt::format("{} ({}, {} bytes, lengths {:016x})", name, reduction_of(call), call.bytes, call.detail);
     case Collective::broadcast:
         return fmt::format("{} (root {}, {} bytes)", name, call.detail, call.bytes);
     case Collective::all_gather:
+    case Collective::gather:
+    case Collective::scatter:
         return fmt::format("{} ({} bytes, lengths {:016x})", name, call.bytes, call.detail);
+    case Collective::transfer:
+        return fmt::format("transfer with tag {} ({} bytes)", call.sequence, call.bytes);
+    case Collective::all_to_all:
     case Collective::barrier:
     case Collective::none:
         break;
@@ -66,18 +91,26 @@ std::uint64_t hash_of(std::span<const std::size_t> lengths) {
 }
 
 std::array<std::byte, frame_header_bytes> encode(const FrameHeader& header) {
-    ByteWriter writer;
-    writer.put(static_cast<std::uint8_t>(header.kind));
-    writer.put(static_cast<std::uint8_t>(header.call.collective));
-    writer.put(header.call.element ? static_cast<std::uint8_t>(*header.call.element) : absent);
-    writer.put(header.call.reduce ? static_cast<std::uint8_t>(*header.call.reduce) : absent);
-    writer.put(header.step);
-    writer.put(header.call.sequence);
-    writer.put(header.call.bytes);
-    writer.put(header.call.detail);
-    writer.put(header.payload_bytes);
     std::array<std::byte, frame_header_bytes> bytes{};
-    std::ranges::copy(std::move(writer).take(), bytes.begin());
+    std::size_t at = 0;
+    const auto put = [&](auto value) {
+        for (std::size_t i = 0; i < sizeof value; ++i) {
+            bytes[at++] = static_cast<std::byte>(static_cast<std::uint64_t>(value) >> (8 * i) & 0xffU);
+        }
+    };
+    put(static_cast<std::uint8_t>(header.kind));
+    put(static_cast<std::uint8_t>(header.call.collective));
+    put(header.call.element ? static_cast<std::uint8_t>(*header.call.element) : absent);
+    put(header.call.reduce ? static_cast<std::uint8_t>(*header.call.reduce) : absent);
+    put(header.step);
+    put(header.payload_bytes);
+    put(static_cast<std::uint32_t>(header.eager ? 1 : 0));
+    put(header.channel);
+    put(header.call.sequence);
+    put(header.call.bytes);
+    put(header.call.detail);
+    put(header.message_bytes);
+    put(header.offset);
     return bytes;
 }
 
@@ -89,15 +122,19 @@ Result<FrameHeader> decode(std::span<const std::byte, frame_header_bytes> bytes,
     const auto reduce = reader.get<std::uint8_t>();
     FrameHeader header;
     header.step = reader.get<std::uint32_t>();
+    header.payload_bytes = reader.get<std::uint32_t>();
+    const auto flags = reader.get<std::uint32_t>();
+    header.channel = reader.get<std::uint64_t>();
     header.call.sequence = reader.get<std::uint64_t>();
     header.call.bytes = reader.get<std::uint64_t>();
     header.call.detail = reader.get<std::uint64_t>();
-    header.payload_bytes = reader.get<std::uint64_t>();
-    if (kind < static_cast<std::uint8_t>(FrameKind::data) || kind > static_cast<std::uint8_t>(FrameKind::waiting)) {
+    header.message_bytes = reader.get<std::uint64_t>();
+    header.offset = reader.get<std::uint64_t>();
+    if (kind < static_cast<std::uint8_t>(FrameKind::data) || kind > static_cast<std::uint8_t>(FrameKind::abort)) {
         return malformed(fmt::format("kind {}", kind));
     }
     header.kind = static_cast<FrameKind>(kind);
-    if (collective > static_cast<std::uint8_t>(Collective::barrier)) {
+    if (collective > static_cast<std::uint8_t>(Collective::transfer)) {
         return malformed(fmt::format("collective {}", collective));
     }
     header.call.collective = static_cast<Collective>(collective);
@@ -108,11 +145,15 @@ Result<FrameHeader> decode(std::span<const std::byte, frame_header_bytes> bytes,
         header.call.element = static_cast<ElementType>(element);
     }
     if (reduce != absent) {
-        if (reduce > static_cast<std::uint8_t>(ReduceOp::max)) {
+        if (reduce > static_cast<std::uint8_t>(ReduceOp::bit_xor)) {
             return malformed(fmt::format("reduce operation {}", reduce));
         }
         header.call.reduce = static_cast<ReduceOp>(reduce);
     }
+    if (flags > 1) {
+        return malformed(fmt::format("flags {}", flags));
+    }
+    header.eager = flags == 1;
     const auto bytes_max = header.kind == FrameKind::data ? data_bytes_max : control_payload_bytes_max;
     if (header.payload_bytes > bytes_max) {
         return malformed(fmt::format("payload of {} bytes, at most {}", header.payload_bytes, bytes_max));

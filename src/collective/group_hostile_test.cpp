@@ -31,8 +31,8 @@ UniqueFd dial(const std::string& address) {
 class Raw {
 public:
     Raw(const std::string& address, const tls::Credentials& credentials)
-        : connection_{std::make_unique<Connection>(
-              dial(address), tls::Context::client(credentials).value(), Connection::Side::client, counters_)} {}
+        : connection_{std::make_unique<TlsConnection>(
+              dial(address), tls::Context::client(credentials).value(), TlsConnection::Side::client)} {}
 
     void write(std::span<const std::byte> data) {
         while (!data.empty()) {
@@ -73,18 +73,18 @@ private:
         }
     }
 
-    WireCounters counters_{};
-    std::unique_ptr<Connection> connection_;
+    std::unique_ptr<TlsConnection> connection_;
 };
 
 /// Rank 1 of a group of two waits for rank 0; first `hostile(town)` tries to get in. The group must still come up.
 /// Returns what rank 1 refused.
-std::string refusals_of(const std::function<void(const Town&)>& hostile) {
+std::string refusals_of(const std::function<void(const Town&)>& hostile, int stripes = 1) {
     const Town town{2};
     std::mutex mutex;
     std::string refusals;
     in_threads(2, [&](int rank) {
         auto spec = town.spec(rank);
+        spec.stripes = stripes;
         if (rank == 1) {
             spec.on_refusal = [&](const std::string& reason) {
                 const std::scoped_lock lock{mutex};
@@ -214,7 +214,7 @@ TEST(Stranger, cannot_keep_members_out_by_numbers) {
     EXPECT_NE(refused.find("too many half-open connections"), std::string::npos);
 }
 
-Hello hello_of_rank_0(const Town& town) {
+Hello hello_of_rank_0(const Town& town, int stripes = 1) {
     const auto spec = town.spec(0);
     return {.job = spec.job,
             .generation = spec.generation,
@@ -222,14 +222,14 @@ Hello hello_of_rank_0(const Town& town) {
             .size = 2,
             .rank = 0,
             .peer_rank = 1,
-            .purpose = Purpose::pair,
+            .stripes = stripes,
             .segment_bytes = spec.segment_bytes,
             .small_bytes_max = spec.small_bytes_max};
 }
 
 TEST(Hello, replayed_on_a_second_connection_is_refused) {
-    const auto refused = refusals_of([&](const Town& town) {
-        const auto message = encode(HelloKind::hello, hello_of_rank_0(town));
+    const auto hostile = [&](const Town& town) {
+        const auto message = encode(HelloKind::hello, hello_of_rank_0(town, 2));
         Raw first{town.members[1].addresses.front(), Town::credentials_of(0)};
         first.write(message);
         EXPECT_EQ(first.answer(), "welcome");
@@ -237,7 +237,8 @@ TEST(Hello, replayed_on_a_second_connection_is_refused) {
         second.write(message);
         EXPECT_NE(second.answer().find("connected already"), std::string::npos);
         // With the first one gone the place is free again, for the true rank 0.
-    });
+    };
+    const auto refused = refusals_of(hostile, 2);
     EXPECT_NE(refused.find("replayed"), std::string::npos);
 }
 
@@ -251,7 +252,12 @@ TEST(Hello, that_is_malformed_is_refused_with_a_reason) {
         {[](Bytes& bytes) { bytes[4] = std::byte{7}; }, "speaks protocol version 7"},
         {[](Bytes& bytes) { bytes[10] = std::byte{0x7f}; }, "at most 4096"},
         {[](Bytes& bytes) { bytes[6] = std::byte{2}; }, "wrong order"},
-        {[](Bytes& bytes) { bytes[hello_head_bytes + 20] = std::byte{9}; }, "malformed hello"},
+        {[](Bytes& bytes) { bytes[hello_head_bytes + 20] = std::byte{9}; }, "connection 9 of 1"},
+        {[](Bytes& bytes) {
+             bytes.resize(bytes.size() - 1);
+             bytes[8] = static_cast<std::byte>(std::to_integer<int>(bytes[8]) - 1);
+         },
+         "malformed hello"},
     };
     const auto refused = refusals_of([&](const Town& town) {
         for (const auto& example : cases) {
@@ -270,7 +276,7 @@ TEST(Hello, that_is_malformed_is_refused_with_a_reason) {
     EXPECT_NE(refused.find("malformed hello"), std::string::npos);
 }
 
-/// Rank 0 is a member that joined rightly and then writes `bytes` to its pair connection; `last` ends it.
+/// Rank 0 is a member that joined rightly and then writes `bytes` to the connection; `last` ends it.
 /// Returns what rank 1's next collective throws.
 std::string failure_after(const Bytes& bytes, const std::function<void(Connection&)>& last) {
     const Town town{2};
@@ -287,11 +293,11 @@ std::string failure_after(const Bytes& bytes, const std::function<void(Connectio
             EXPECT_THROW(group->barrier(), GroupFailed) << "a group stays dead";
             return;
         }
-        WireCounters counters;
         const auto spec = town.spec(0);
-        auto edges = join(spec, town.listener(0), *tcp_dialer(), counters, Deadline::after(patience)).value();
-        const auto hello = encode(FrameHeader{.call = {.collective = Collective::barrier, .sequence = 1}});
-        auto& pair = *edges.pairs[1];
+        auto edges = join(spec, town.listener(0), *tcp_dialer(), Deadline::after(patience)).value();
+        const auto hello =
+            encode(FrameHeader{.eager = true, .call = {.collective = Collective::barrier, .sequence = 1}});
+        auto& pair = *edges[1][0];
         EXPECT_EQ(pair.write(hello).bytes, hello.size());
         // Rank 1 has sent its frames of both barriers: it is in the second.
         for (std::size_t read = 0; read < 2 * frame_header_bytes;) {
@@ -303,7 +309,7 @@ std::string failure_after(const Bytes& bytes, const std::function<void(Connectio
         EXPECT_TRUE(bytes.empty() || pair.write(bytes).bytes == bytes.size());
         last(pair);
         // Until rank 1 has given up.
-        pollfd entry{.fd = edges.ring_in->fd(), .events = POLLIN, .revents = 0};
+        pollfd entry{.fd = pair.fd(), .events = POLLIN, .revents = 0};
         EXPECT_GT(::poll(&entry, 1, Deadline::after(patience).left_ms()), 0);
     });
     return text;
@@ -317,10 +323,8 @@ Bytes bytes_of(const FrameHeader& header) {
 const Call second_barrier{.collective = Collective::barrier, .sequence = 2};
 
 TEST(Member, that_sends_an_oversized_length_is_named) {
-    const auto text =
-        failure_after(bytes_of({.call = second_barrier, .payload_bytes = std::uint64_t{1} << 62U}), [](Connection&) {});
-    EXPECT_NE(text.find("rank 0 (gnb-0): malformed frame: payload of 4611686018427387904 bytes"), std::string::npos)
-        << text;
+    const auto text = failure_after(bytes_of({.call = second_barrier, .payload_bytes = 1U << 31U}), [](Connection&) {});
+    EXPECT_NE(text.find("rank 0 (gnb-0): malformed frame: payload of 2147483648 bytes"), std::string::npos) << text;
 }
 
 TEST(Member, that_sends_random_bytes_is_named) {
@@ -346,9 +350,10 @@ TEST(Member, that_leaves_in_good_order_is_missed_by_the_next_collective) {
 }
 
 TEST(Member, that_repeats_a_frame_is_named) {
-    const auto text =
-        failure_after(bytes_of({.call = {.collective = Collective::barrier, .sequence = 1}}), [](Connection&) {});
-    EXPECT_NE(text.find("rank 0 (gnb-0) calls barrier #1, rank 1 (gnb-1) calls barrier #2"), std::string::npos) << text;
+    const auto text = failure_after(
+        bytes_of({.eager = true, .call = {.collective = Collective::barrier, .sequence = 1}}), [](Connection&) {});
+    EXPECT_NE(text.find("rank 0 (gnb-0): sent a frame out of order in barrier #1, in barrier #2"), std::string::npos)
+        << text;
 }
 
 } // namespace

@@ -20,6 +20,7 @@ constexpr ElementType all_types[] = {ElementType::f32,
                                      ElementType::bf16,
                                      ElementType::i8,
                                      ElementType::u8,
+                                     ElementType::i16,
                                      ElementType::i32,
                                      ElementType::i64};
 constexpr ReduceOp all_ops[] = {ReduceOp::sum, ReduceOp::product, ReduceOp::min, ReduceOp::max};
@@ -61,6 +62,9 @@ Bytes input_of(int rank, ElementType type, std::size_t count) {
         case ElementType::i8:
         case ElementType::u8:
             put(bytes, static_cast<std::int8_t>(value));
+            break;
+        case ElementType::i16:
+            put(bytes, static_cast<std::int16_t>(value));
             break;
         case ElementType::i32:
             put(bytes, static_cast<std::int32_t>(value));

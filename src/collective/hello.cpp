@@ -41,7 +41,8 @@ std::vector<std::byte> encode(HelloKind kind, const Hello& hello) {
     body.put(hello.size);
     body.put(hello.rank);
     body.put(hello.peer_rank);
-    body.put(static_cast<std::uint8_t>(hello.purpose));
+    body.put(hello.lane);
+    body.put(hello.stripes);
     body.put(hello.segment_bytes);
     body.put(hello.small_bytes_max);
     body.put_text(std::string_view{hello.job}.substr(0, text_bytes_max));
@@ -84,16 +85,15 @@ Result<Hello> decode_hello(std::span<const std::byte> body) {
     hello.size = reader.get<std::int32_t>();
     hello.rank = reader.get<std::int32_t>();
     hello.peer_rank = reader.get<std::int32_t>();
-    const auto purpose = reader.get<std::uint8_t>();
+    hello.lane = reader.get<std::int32_t>();
+    hello.stripes = reader.get<std::int32_t>();
     hello.segment_bytes = reader.get<std::uint64_t>();
     hello.small_bytes_max = reader.get<std::uint64_t>();
     hello.job = printable(reader.get_text());
     hello.plan_digest = printable(reader.get_text());
-    if (!reader.complete() || purpose < static_cast<std::uint8_t>(Purpose::ring) ||
-        purpose > static_cast<std::uint8_t>(Purpose::pair)) {
+    if (!reader.complete()) {
         return malformed("malformed hello");
     }
-    hello.purpose = static_cast<Purpose>(purpose);
     return hello;
 }
 
@@ -132,6 +132,12 @@ Refusal compare(const Hello& theirs, const Hello& ours) {
     }
     if (theirs.rank < 0 || theirs.rank >= ours.size || theirs.rank == ours.rank) {
         return {false, fmt::format("rank {} cannot be a peer of rank {} of {}", theirs.rank, ours.rank, ours.size)};
+    }
+    if (theirs.stripes != ours.stripes) {
+        return differs("number of stripes", theirs.stripes, ours.stripes);
+    }
+    if (theirs.lane < 0 || theirs.lane >= ours.stripes) {
+        return {false, fmt::format("connection {} of {}", theirs.lane, ours.stripes)};
     }
     if (theirs.segment_bytes != ours.segment_bytes) {
         return differs("segment_bytes", theirs.segment_bytes, ours.segment_bytes);

@@ -13,7 +13,7 @@
 namespace muster::collective {
 
 /// Raised whenever frames or hello change.
-inline constexpr std::uint16_t protocol_version = 1;
+inline constexpr std::uint16_t protocol_version = 2;
 /// "MSTC", little-endian.
 inline constexpr std::uint32_t hello_magic = 0x4354534d;
 inline constexpr std::size_t hello_head_bytes = 12;
@@ -25,10 +25,6 @@ enum class HelloKind : std::uint16_t {
     refusal = 3, ///< why not
 };
 
-/// What a connection is for. ring: data from the dialling rank r to r + 1, in that direction only; pair: small
-/// messages and control in both directions, dialled by the lower rank.
-enum class Purpose : std::uint8_t { ring = 1, pair = 2 };
-
 /// What both ranks must agree about.
 struct Hello {
     std::string job{};
@@ -37,7 +33,8 @@ struct Hello {
     std::int32_t size{};
     std::int32_t rank{};      ///< the speaker
     std::int32_t peer_rank{}; ///< whom the speaker means to talk to
-    Purpose purpose{Purpose::pair};
+    std::int32_t lane{};      ///< which of the connections of this pair of ranks
+    std::int32_t stripes{1};  ///< how many there are
     std::uint64_t segment_bytes{};
     std::uint64_t small_bytes_max{};
 

@@ -13,7 +13,8 @@ const Hello ours{.job = "job-1",
                  .size = 4,
                  .rank = 1,
                  .peer_rank = 0,
-                 .purpose = Purpose::pair,
+                 .lane = 0,
+                 .stripes = 2,
                  .segment_bytes = 100,
                  .small_bytes_max = 10};
 
@@ -53,7 +54,7 @@ TEST(Hello, carries_a_refusal) {
 TEST(Hello, names_another_protocol_version_and_other_protocols) {
     auto message = encode(HelloKind::hello, ours);
     message[4] = std::byte{9};
-    EXPECT_EQ(head_of(message).error().message, "speaks protocol version 9, this rank speaks 1");
+    EXPECT_EQ(head_of(message).error().message, "speaks protocol version 9, this rank speaks 2");
     message[0] = std::byte{'G'};
     EXPECT_NE(head_of(message).error().message.find("not a Muster"), std::string::npos);
 }

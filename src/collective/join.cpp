@@ -46,13 +46,17 @@ bool hung_up(const Connection& connection) {
 
 class Joiner {
 public:
-    Joiner(const GroupSpec& spec, int listener, Dialer& dialer, WireCounters& counters, Deadline deadline)
+    Joiner(const GroupSpec& spec, int listener, Dialer& dialer, Deadline deadline)
         : spec_{spec}, size_{static_cast<int>(spec.members.size())}, listener_{listener}, dialer_{dialer},
-          counters_{counters}, deadline_{deadline} {
-        edges_.pairs.resize(spec.members.size());
-        targets_.push_back({.edge = {(spec.rank + 1) % size_, Purpose::ring}});
-        for (int peer = spec.rank + 1; peer < size_; ++peer) {
-            targets_.push_back({.edge = {peer, Purpose::pair}});
+          deadline_{deadline} {
+        edges_.resize(spec.members.size());
+        for (int peer = 0; peer < size_; ++peer) {
+            if (peer != spec.rank) {
+                edges_[static_cast<std::size_t>(peer)].resize(static_cast<std::size_t>(spec.stripes));
+            }
+            for (int lane = 0; peer > spec.rank && lane < spec.stripes; ++lane) {
+                targets_.push_back({.edge = {peer, lane}});
+            }
         }
     }
 
@@ -81,35 +85,32 @@ private:
     [[nodiscard]] const std::vector<std::string>& addresses(const Target& target) const {
         return spec_.members[static_cast<std::size_t>(target.edge.peer)].addresses;
     }
-    std::unique_ptr<Connection>& dialled_slot(Edge edge) {
-        return edge.purpose == Purpose::ring ? edges_.ring_out : edges_.pairs[static_cast<std::size_t>(edge.peer)];
-    }
-    std::unique_ptr<Connection>& accepted_slot(Edge edge) {
-        return edge.purpose == Purpose::ring ? edges_.ring_in : edges_.pairs[static_cast<std::size_t>(edge.peer)];
+    std::unique_ptr<Connection>& slot_of(Edge edge) {
+        return edges_[static_cast<std::size_t>(edge.peer)][static_cast<std::size_t>(edge.lane)];
     }
     [[nodiscard]] bool complete() const {
-        const auto pairs = std::ranges::count_if(edges_.pairs, [](const auto& pair) { return pair != nullptr; });
-        return edges_.ring_in != nullptr && edges_.ring_out != nullptr && pairs == size_ - 1;
+        return std::ranges::all_of(edges_, [](const auto& peer) {
+            return std::ranges::all_of(peer, [](const auto& slot) { return slot != nullptr; });
+        });
     }
 
     /// Lets go of admitted peers that hung up before the others came, e.g. to start anew. True when there were any.
     bool drop_dead() {
         bool any = false;
-        const auto drop = [&any](std::unique_ptr<Connection>& slot) {
-            if (slot != nullptr && hung_up(*slot)) {
-                slot.reset();
-                any = true;
+        for (auto& peer : edges_) {
+            for (auto& slot : peer) {
+                if (slot != nullptr && hung_up(*slot)) {
+                    slot.reset();
+                    any = true;
+                }
             }
-        };
-        drop(edges_.ring_in);
-        drop(edges_.ring_out);
-        std::ranges::for_each(edges_.pairs, drop);
+        }
         return any;
     }
 
     /// An admitted peer that is gone again, e.g. because it started anew, makes room.
     bool is_free(Edge edge) {
-        auto& slot = accepted_slot(edge);
+        auto& slot = slot_of(edge);
         if (slot != nullptr && hung_up(*slot)) {
             slot.reset();
         }
@@ -121,7 +122,7 @@ private:
 
     void dial(Target& target, const tls::Context& client) {
         const auto now = std::chrono::steady_clock::now();
-        if (dialled_slot(target.edge) != nullptr || target.admission != nullptr || now < target.not_before) {
+        if (slot_of(target.edge) != nullptr || target.admission != nullptr || now < target.not_before) {
             return;
         }
         if (addresses(target).empty()) {
@@ -136,7 +137,7 @@ private:
             return;
         }
         target.admission = std::make_unique<Admission>(
-            std::make_unique<Connection>(std::move(socket).value(), client, Connection::Side::client, counters_),
+            std::make_unique<TlsConnection>(std::move(socket).value(), client, TlsConnection::Side::client),
             spec_,
             target.edge,
             address,
@@ -163,7 +164,7 @@ private:
             return;
         }
         if (admission.state() == Admission::State::admitted) {
-            dialled_slot(target.edge) = admission.take();
+            slot_of(target.edge) = admission.take();
         } else {
             target.final_refusals = admission.may_retry() ? 0 : target.final_refusals + 1;
             note_refusal(admission.reason());
@@ -186,7 +187,7 @@ private:
         for (const auto& target : targets_) {
             if (target.admission != nullptr) {
                 watch(*target.admission);
-            } else if (dialled_slot(target.edge) == nullptr) {
+            } else if (slot_of(target.edge) == nullptr) {
                 until = sooner(until, Deadline{target.not_before});
             }
         }
@@ -208,7 +209,7 @@ private:
             make_room();
             auto remote = peer_address(socket.get());
             accepted_.emplace_back(
-                std::make_unique<Connection>(std::move(socket), server, Connection::Side::server, counters_),
+                std::make_unique<TlsConnection>(std::move(socket), server, TlsConnection::Side::server),
                 spec_,
                 [this](Edge edge) { return is_free(edge); },
                 std::move(remote),
@@ -236,7 +237,7 @@ private:
                 continue;
             }
             if (entry->state() == Admission::State::admitted) {
-                accepted_slot(entry->edge()) = entry->take();
+                slot_of(entry->edge()) = entry->take();
             } else {
                 note_refusal(entry->reason());
             }
@@ -259,19 +260,17 @@ private:
     [[nodiscard]] Error missing() {
         std::vector<std::string> parts;
         for (const auto& target : targets_) {
-            if (dialled_slot(target.edge) == nullptr) {
+            if (slot_of(target.edge) == nullptr) {
                 parts.push_back(target.admission != nullptr
                                     ? name_of(spec_.members, target.edge.peer) + " accepted no handshake yet"
                                     : target.reason);
             }
         }
         for (int peer = 0; peer < spec_.rank; ++peer) {
-            if (edges_.pairs[static_cast<std::size_t>(peer)] == nullptr) {
+            const auto& slots = edges_[static_cast<std::size_t>(peer)];
+            if (std::ranges::any_of(slots, [](const auto& slot) { return slot == nullptr; })) {
                 parts.push_back(name_of(spec_.members, peer) + " did not connect");
             }
-        }
-        if (edges_.ring_in == nullptr) {
-            parts.push_back(name_of(spec_.members, (spec_.rank + size_ - 1) % size_) + " did not connect the ring");
         }
         auto text = fmt::format("the group is not complete at the deadline: {}", fmt::join(parts, "; "));
         if (!refusals_.empty()) {
@@ -285,7 +284,6 @@ private:
     int size_;
     int listener_;
     Dialer& dialer_;
-    WireCounters& counters_;
     Deadline deadline_;
     std::vector<Target> targets_{};
     std::list<Admission> accepted_{};
@@ -294,7 +292,7 @@ private:
 
 } // namespace
 
-Result<Edges> join(const GroupSpec& spec, int listener, Dialer& dialer, WireCounters& counters, Deadline deadline) {
+Result<Edges> join(const GroupSpec& spec, int listener, Dialer& dialer, Deadline deadline) {
     const auto server = tls::Context::server(spec.credentials, tls::ClientCertificate::required);
     if (!server) {
         return server.error();
@@ -307,7 +305,7 @@ Result<Edges> join(const GroupSpec& spec, int listener, Dialer& dialer, WireCoun
     if (flags < 0 || ::fcntl(listener, F_SETFL, flags | O_NONBLOCK) != 0) {
         throw std::system_error{errno, std::generic_category(), "make listener non-blocking"};
     }
-    return Joiner{spec, listener, dialer, counters, deadline}.run(*server, *client);
+    return Joiner{spec, listener, dialer, deadline}.run(*server, *client);
 }
 
 } // namespace muster::collective

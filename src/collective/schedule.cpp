@@ -65,11 +65,6 @@ RingPlan ring_all_reduce(std::span<const Block> blocks, int rank, std::size_t se
     return circulate(blocks, rank, 2 * steps, steps, segment_bytes);
 }
 
-RingPlan ring_reduce_scatter(std::span<const Block> blocks, int rank, std::size_t segment_bytes) {
-    const int steps = static_cast<int>(blocks.size()) - 1;
-    return circulate(blocks, rank, steps, steps, segment_bytes);
-}
-
 RingPlan ring_all_gather(std::span<const Block> blocks, int own, std::size_t segment_bytes) {
     return circulate(blocks, own, static_cast<int>(blocks.size()) - 1, 0, segment_bytes);
 }

@@ -42,8 +42,6 @@ struct Block {
 /// Reduce-scatter, then all-gather: block r+1 is complete at rank r after the first half.
 /// `segment_bytes` is a multiple of the element's size.
 [[nodiscard]] RingPlan ring_all_reduce(std::span<const Block> blocks, int rank, std::size_t segment_bytes);
-/// Leaves block (rank + 1) mod size reduced over all ranks; the others hold partial results.
-[[nodiscard]] RingPlan ring_reduce_scatter(std::span<const Block> blocks, int rank, std::size_t segment_bytes);
 /// Starts from block `own` at this rank, which is block own - 1 at the rank before.
 [[nodiscard]] RingPlan ring_all_gather(std::span<const Block> blocks, int own, std::size_t segment_bytes);
 [[nodiscard]] RingPlan ring_broadcast(std::size_t bytes, int size, int rank, int root, std::size_t segment_bytes);

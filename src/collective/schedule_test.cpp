@@ -84,23 +84,6 @@ TEST(Schedule, reduces_everything_everywhere) {
     }
 }
 
-TEST(Schedule, leaves_the_next_ranks_block_reduced) {
-    const auto blocks = even_blocks(103, 1, 4);
-    std::vector<RingPlan> plans;
-    Buffers buffers;
-    for (int rank = 0; rank < 4; ++rank) {
-        plans.push_back(ring_reduce_scatter(blocks, rank, 7));
-        buffers.emplace_back(103, 1U << rank);
-    }
-    ASSERT_TRUE(simulate(plans, buffers));
-    for (std::size_t rank = 0; rank < 4; ++rank) {
-        const auto& own = blocks[(rank + 1) % 4];
-        for (std::size_t i = 0; i < own.bytes; ++i) {
-            ASSERT_EQ(buffers[rank][own.offset + i], 15U);
-        }
-    }
-}
-
 TEST(Schedule, gathers_blocks_of_any_length) {
     std::mt19937 random{5};
     for (int round = 0; round < 50; ++round) {
