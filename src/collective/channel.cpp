@@ -52,12 +52,13 @@ std::uint64_t Channel::moved() {
     return sum;
 }
 
-Patience Channel::patience_for(const Call& call) const {
+Patience Channel::patience_for(const Call& call) {
     const auto now = std::chrono::steady_clock::now();
     return {.call = call,
             .began = now,
             .silent_at = now + mesh_->operation_timeout(),
-            .announce_at = now + announce_after()};
+            .announce_at = now + announce_after(),
+            .moved = moved()};
 }
 
 void Channel::begin(Call call, std::optional<Deadline> deadline) {

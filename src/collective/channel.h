@@ -67,7 +67,7 @@ public:
     // Point to point.
     void send_transfer(Sending& sending, int to, std::uint64_t tag, std::span<const std::byte> payload);
     void receive_transfer(Receiving& receiving, int from, std::uint64_t tag, std::span<std::byte> place);
-    [[nodiscard]] Patience patience_for(const Call& call) const;
+    [[nodiscard]] Patience patience_for(const Call& call);
     void wait(const Sending& sending, int to, Patience& patience);
     void wait(const Receiving& receiving, int from, Patience& patience);
     /// Moves what can be moved now.

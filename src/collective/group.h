@@ -62,8 +62,9 @@ struct GroupSpec {
     std::string plan_digest; ///< hex
     int rank{};
     std::vector<Member> members;
-    tls::Credentials credentials;                         ///< the job certificate; trust = the job CA only
-    Duration operation_timeout{std::chrono::seconds{30}}; ///< each collective
+    tls::Credentials credentials; ///< the job certificate; trust = the job CA only
+    Duration operation_timeout{
+        std::chrono::seconds{30}}; ///< an operation in which nothing moves for so long has failed
     /// Large messages travel in pieces of this size, between which other groups' messages pass.
     std::size_t segment_bytes{64U << 10U};
     /// Up to here: direct exchange, or recursive doubling with more than Tuning's ranks. Above: a ring.

@@ -278,6 +278,27 @@ TEST(Abort, ends_a_group_of_one) {
     });
 }
 
+TEST(Timeout, does_not_hit_what_moves_slowly) {
+    // 2 MB at 3 MB/s take longer than the time limit, which is for standing still.
+    const Town town{2};
+    Relay relay{town, false, Relay::Fault::crawl};
+    in_threads(2, [&](int rank) {
+        auto spec = relay.spec(rank);
+        spec.operation_timeout = milliseconds{250};
+        auto group = connect(town, std::move(spec)).value();
+        const auto begin = std::chrono::steady_clock::now();
+        Bytes data(2'000'000, std::byte{1});
+        group->all_reduce(data, ElementType::u8, ReduceOp::sum);
+        if (rank == 0) {
+            group->send(data, 1, 0)->wait();
+        } else {
+            group->receive(data, 0, 0)->wait();
+        }
+        group->barrier();
+        EXPECT_GT(std::chrono::steady_clock::now() - begin, milliseconds{500});
+    });
+}
+
 TEST(Connect, names_the_rank_that_is_missing_at_the_deadline) {
     const Town town{3};
     in_threads(2, [&](int rank) {

@@ -57,11 +57,11 @@ void Lane::send(Sending& sending,
     }
     auto& to = peers_[static_cast<std::size_t>(peer)];
     if (has_grant(box, peer, call, step)) {
-        to.link->push(header, payload, &sending);
+        to.link->push(header, payload, &sending, &box.moved);
     } else if (payload.size() <= eager_bytes_max && to.credit >= cost_of(payload.size())) {
         to.credit -= cost_of(payload.size());
         header.eager = true;
-        to.link->push(header, payload, &sending);
+        to.link->push(header, payload, &sending, &box.moved);
     } else {
         // Of a collective's large messages one announcement is enough: it lets a peer that calls something else know.
         const bool first = std::ranges::none_of(
@@ -73,7 +73,6 @@ void Lane::send(Sending& sending,
             push_control(peer, announcement);
         }
     }
-    box.moved += payload.size();
     to.dirty = true;
     flush();
 }
@@ -562,7 +561,7 @@ void Lane::granted(Box& box, int peer, const FrameHeader& header) {
         }
         used = true;
         if (held.owned.empty()) {
-            link(peer).push(held.header, held.payload, held.sending);
+            link(peer).push(held.header, held.payload, held.sending, &box.moved);
         } else {
             link(peer).push_owned(held.header, std::move(held.owned));
         }

@@ -15,8 +15,8 @@ constexpr std::size_t record_bytes = 16U << 10U;
 Link::Link(int peer, std::unique_ptr<Connection> connection, std::size_t frame_payload_max)
     : peer_{peer}, connection_{std::move(connection)}, frame_payload_max_{frame_payload_max}, staging_(record_bytes) {}
 
-void Link::push(const FrameHeader& header, std::span<const std::byte> payload, Sending* sending) {
-    queue_.push_back({.header = header, .payload = payload, .sending = sending});
+void Link::push(const FrameHeader& header, std::span<const std::byte> payload, Sending* sending, std::uint64_t* moved) {
+    queue_.push_back({.header = header, .payload = payload, .sending = sending, .moved = moved});
 }
 
 void Link::push_owned(const FrameHeader& header, std::vector<std::byte> payload) {
@@ -38,6 +38,9 @@ void Link::begin_frame() {
 
 void Link::end_frame() {
     auto& message = queue_.front();
+    if (message.moved != nullptr) {
+        *message.moved += frame_->end - message.sent;
+    }
     message.sent = frame_->end;
     frame_.reset();
     if (message.sent == message.payload.size()) {
@@ -187,6 +190,7 @@ void Link::keep(Outgoing& message, std::size_t end) {
     }
     message.payload = message.owned;
     message.sending = nullptr;
+    message.moved = nullptr;
 }
 
 void Link::drop_channel(std::uint64_t channel, std::span<std::byte> waste) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -42,8 +43,9 @@ public:
     /// A piece of a message is `frame_payload_max` bytes at most; a peer that sends longer ones has failed.
     Link(int peer, std::unique_ptr<Connection> connection, std::size_t frame_payload_max);
 
-    /// Queues a message. `header` is that of its frames but for offset and payload_bytes. `sending` may be null.
-    void push(const FrameHeader& header, std::span<const std::byte> payload, Sending* sending);
+    /// Queues a message. `header` is that of its frames but for offset and payload_bytes. `sending` is told when it
+    /// is done, `moved` counts its bytes as they go.
+    void push(const FrameHeader& header, std::span<const std::byte> payload, Sending* sending, std::uint64_t* moved);
     /// The same with a payload that the link keeps.
     void push_owned(const FrameHeader& header, std::vector<std::byte> payload);
     /// Sends what the socket takes.
@@ -89,6 +91,7 @@ private:
         std::vector<std::byte> owned{};
         std::size_t sent{0}; ///< whole frames
         Sending* sending{};
+        std::uint64_t* moved{};
     };
     /// The frame that is being written, always of the first message in the queue.
     struct Frame {

@@ -17,9 +17,9 @@ namespace muster::collective::test {
 /// Stands between all pairs of ranks of a town. Its own thread moves the bytes.
 class Relay {
 public:
-    enum class Fault { none, cut, freeze };
+    enum class Fault { none, cut, freeze, crawl };
 
-    /// `fault` hits every connection of `victim` once `after` bytes have passed.
+    /// `fault` hits every connection of `victim` once `after` bytes have passed. crawl: all of them, at 3 MB/s each.
     Relay(const Town& town, bool records, Fault fault = Fault::none, int victim = -1, std::int64_t after = 0)
         : town_{town}, records_{records}, fault_{fault}, victim_{victim}, after_{after} {
         for (int from = 0; from < town.size(); ++from) {
@@ -73,7 +73,9 @@ private:
     static constexpr std::size_t pending_max = 64U << 10U;
     static constexpr int turn_ms = 5;
 
-    [[nodiscard]] bool hit(const Wire& wire) const { return struck_ && (wire.from == victim_ || wire.to == victim_); }
+    [[nodiscard]] bool hit(const Wire& wire) const {
+        return struck_ && fault_ != Fault::crawl && (wire.from == victim_ || wire.to == victim_);
+    }
 
     void run() {
         while (!ending_) {
@@ -91,6 +93,9 @@ private:
                                        .events = static_cast<short>(events),
                                        .revents = 0});
                 }
+            }
+            if (fault_ == Fault::crawl) {
+                (void)::poll(nullptr, 0, turn_ms);
             }
             (void)::poll(entries.data(), entries.size(), turn_ms);
             for (auto& wire : wires_) {
