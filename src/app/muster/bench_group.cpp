@@ -1,5 +1,6 @@
 #include "app/muster/bench_group.h"
 
+#include "app/muster/bench_operation.h"
 #include "app/muster/interrupt.h"
 #include "base/digest.h"
 #include "base/id.h"
@@ -68,7 +69,7 @@ double quantile(const std::vector<double>& sorted, double part) {
 } // namespace
 
 Result<BenchGroup>
-BenchGroup::start(const std::vector<BenchPlace>& places, std::size_t buffer_bytes, BenchSettings settings) {
+BenchGroup::start(const std::vector<BenchPlace>& places, const std::vector<BenchCase>& cases, BenchSettings settings) {
     auto authority = tls::Authority::open(tls::Authority::make_root("muster bench", certificate_lifetime, wall_now()));
     if (!authority) {
         return std::move(authority).error();
@@ -80,9 +81,11 @@ BenchGroup::start(const std::vector<BenchPlace>& places, std::size_t buffer_byte
             return std::move(started).error().within(name_of_rank(group.ranks_.size()));
         }
     }
+    const auto bytes = std::ranges::max(cases, {}, &BenchCase::bytes).bytes;
+    const bool second = std::ranges::any_of(cases, needs_second_buffer, &BenchCase::operation);
     std::vector<json> orders;
     for (const BenchPlace& place : places) {
-        orders.push_back({{"do", "listen"}, {"host", place.host}, {"buffer_bytes", buffer_bytes}});
+        orders.push_back({{"do", "listen"}, {"host", place.host}, {"buffer_bytes", bytes}, {"second", second}});
     }
     auto answers = group.ask(orders, Deadline::after(start_wait));
     if (!answers) {
@@ -133,6 +136,9 @@ Result<double> BenchGroup::connect() {
     }
     if (settings_.small_bytes_max) {
         common["small_bytes_max"] = *settings_.small_bytes_max;
+    }
+    if (settings_.stripes) {
+        common["stripes"] = *settings_.stripes;
     }
     std::vector<json> orders;
     for (std::size_t i = 0; i < ranks_.size(); ++i) {

@@ -28,11 +28,12 @@ struct BenchSettings {
     Duration operation_timeout{std::chrono::seconds{60}}; ///< of each collective, and of joining
     std::optional<std::size_t> segment_bytes{};
     std::optional<std::size_t> small_bytes_max{};
+    std::optional<int> stripes{};
 };
 
 struct BenchCase {
-    std::string operation; ///< all_reduce, all_gather, broadcast, barrier
-    std::size_t bytes{};   ///< of the whole result on each rank
+    std::string operation; ///< of bench_operations()
+    std::size_t bytes{};   ///< of the whole that the ranks share or exchange, at each rank
     int rounds{};
     int warm_up{}; ///< rounds before them that are not counted
 };
@@ -51,10 +52,10 @@ struct BenchFigures {
 /// thread; an interrupt (interrupt.h) ends every wait. The destructor ends the processes.
 class BenchGroup {
 public:
-    /// Starts a process at each place; each makes a buffer of `buffer_bytes`.
+    /// Starts a process at each place; each makes the buffers that `cases` need.
     /// Errors: unavailable, naming the rank; deadline_exceeded.
     [[nodiscard]] static Result<BenchGroup>
-    start(const std::vector<BenchPlace>& places, std::size_t buffer_bytes, BenchSettings settings);
+    start(const std::vector<BenchPlace>& places, const std::vector<BenchCase>& cases, BenchSettings settings);
 
     /// Makes a group of the next generation, with new certificates, in place of the one before. Returns the
     /// seconds from the moment when the first rank was told all addresses until the last one was a member.

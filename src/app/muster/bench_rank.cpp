@@ -1,5 +1,6 @@
 #include "app/muster/bench_rank.h"
 
+#include "app/muster/bench_operation.h"
 #include "app/muster/exit_code.h"
 #include "app/muster/output.h"
 #include "base/file.h"
@@ -9,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <ctime>
 #include <fstream>
@@ -21,14 +21,6 @@ namespace muster::app {
 namespace {
 
 using nlohmann::json;
-
-/// Element values: small whole numbers that differ from place to place, so that sums are exact and a block in the wrong
-/// place is seen.
-constexpr std::size_t pattern_length = 1021;
-
-float pattern(std::size_t index) {
-    return static_cast<float>(index % pattern_length);
-}
 
 template <typename T>
 T value_of(Result<T> result) {
@@ -56,66 +48,6 @@ double cpu_milliseconds() {
     return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) * 1e-6;
 }
 
-/// One kind of collective on this rank's buffer: what to put in, what to call, what must come out.
-class Operation {
-public:
-    Operation(collective::Group& group, std::string name, std::span<float> data)
-        : group_{group}, name_{std::move(name)}, data_{data}, ranks_{static_cast<std::size_t>(group.size())},
-          rank_{static_cast<std::size_t>(group.rank())} {
-        for (std::size_t rank = 0; rank < ranks_; ++rank) {
-            lengths_.push_back((edge_of(rank + 1) - edge_of(rank)) * sizeof(float));
-        }
-    }
-
-    void fill() {
-        const auto own = name_ == "all_gather" ? block(rank_) : data_;
-        const bool is_source = name_ != "broadcast" || rank_ == 0;
-        const auto first = static_cast<std::size_t>(own.data() - data_.data());
-        for (std::size_t i = 0; i < own.size(); ++i) {
-            own[i] = is_source ? pattern(first + i) + static_cast<float>(name_ == "all_reduce" ? rank_ : 0) : -1.0F;
-        }
-    }
-    void run() {
-        const auto bytes = std::as_writable_bytes(data_);
-        if (name_ == "all_reduce") {
-            group_.all_reduce(bytes, collective::ElementType::f32, collective::ReduceOp::sum);
-        } else if (name_ == "broadcast") {
-            group_.broadcast(bytes, 0);
-        } else if (name_ == "all_gather") {
-            group_.all_gather(std::as_bytes(block(rank_)), bytes, lengths_);
-        } else if (name_ == "barrier") {
-            group_.barrier();
-        } else {
-            throw std::invalid_argument{"no operation is called " + name_};
-        }
-    }
-    /// Throws when the result is wrong.
-    void check() const {
-        const bool is_sum = name_ == "all_reduce";
-        const float factor = is_sum ? static_cast<float>(ranks_) : 1.0F;
-        const float offset = is_sum ? static_cast<float>(ranks_ * (ranks_ - 1) / 2) : 0.0F;
-        for (std::size_t i = 0; i < data_.size(); ++i) {
-            if (data_[i] != factor * pattern(i) + offset) {
-                throw std::runtime_error{
-                    fmt::format("{} of {} bytes gave {} at element {}", name_, data_.size_bytes(), data_[i], i)};
-            }
-        }
-    }
-
-private:
-    [[nodiscard]] std::size_t edge_of(std::size_t rank) const { return data_.size() * rank / ranks_; }
-    [[nodiscard]] std::span<float> block(std::size_t rank) const {
-        return data_.subspan(edge_of(rank), edge_of(rank + 1) - edge_of(rank));
-    }
-
-    collective::Group& group_;
-    std::string name_;
-    std::span<float> data_;
-    std::size_t ranks_;
-    std::size_t rank_;
-    std::vector<std::size_t> lengths_{};
-};
-
 /// The rank's state between orders.
 class Rank {
 public:
@@ -133,6 +65,7 @@ public:
 private:
     json listen(const json& order) {
         buffer_.assign(order.at("buffer_bytes").get<std::size_t>() / sizeof(float), 0.0F);
+        second_.assign(order.value("second", false) ? buffer_.size() : 0, 0.0F);
         listener_ = value_of(function::listen_on(order.at("host"), 0, 0));
         memory_before_ = status_bytes("VmRSS");
         return {{"port", listener_.port}};
@@ -156,6 +89,9 @@ private:
         if (order.contains("small_bytes_max")) {
             spec.small_bytes_max = order.at("small_bytes_max");
         }
+        if (order.contains("stripes")) {
+            spec.stripes = order.at("stripes");
+        }
         spec.on_refusal = [](const std::string& sentence) { say(sentence); };
         const auto deadline = Deadline::after(spec.operation_timeout);
         group_.reset(); // A rank is in one generation at a time.
@@ -171,7 +107,10 @@ private:
         if (elements > buffer_.size()) {
             throw std::runtime_error{"measure wants more bytes than listen announced"};
         }
-        Operation operation{*group_, order.at("operation"), std::span{buffer_}.first(elements)};
+        if (needs_second_buffer(order.at("operation")) && elements > second_.size()) {
+            throw std::runtime_error{"measure wants a second buffer, which listen did not announce"};
+        }
+        BenchOperation operation{*group_, order.at("operation"), std::span{buffer_}.first(elements), second_};
         const int rounds = order.at("rounds");
         std::vector<double> times;
         double cpu = 0;
@@ -205,6 +144,7 @@ private:
 
     const ConnectGroup& connect_;
     std::vector<float> buffer_{};
+    std::vector<float> second_{};
     function::ListeningSocket listener_{};
     std::unique_ptr<collective::Group> group_{};
     std::int64_t memory_before_{};

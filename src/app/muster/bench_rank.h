@@ -16,7 +16,7 @@ using ConnectGroup =
 
 /// Serves one parent (bench_group.h) until its end of the pipe closes, and returns the exit code. An order that fails
 /// is answered with {"error": reason}, and ends the rank. The orders:
-///   listen   {host, buffer_bytes}       makes the caller's buffer, opens a socket       -> {port}
+///   listen   {host, buffer_bytes, second}    makes the caller's buffer or two, opens a socket    -> {port}
 ///   connect  {a group's spec}           leaves its group if any, joins the new one      -> {cipher}
 ///   measure  {operation, bytes, rounds, warm_up}    times rounds, checks the last result
 ///                                       -> {times_ms, cpu_ms, bytes_sent, bytes_received}, the last three of one round

@@ -1,5 +1,6 @@
 /// muster bench: what collectives over mutual TLS take, on this host or between hosts.
 #include "app/muster/bench_group.h"
+#include "app/muster/bench_operation.h"
 #include "app/muster/bench_rank.h"
 #include "app/muster/exit_code.h"
 #include "app/muster/interrupt.h"
@@ -7,6 +8,7 @@
 #include "app/muster/verbs.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <memory>
@@ -21,6 +23,7 @@ constexpr std::uint64_t kibi = 1024;
 constexpr std::uint64_t mebi = kibi * 1024;
 constexpr std::uint64_t bytes_max = mebi * 1024 * 16;
 constexpr int ranks_max = 32;
+constexpr int stripes_max = 16;
 constexpr int rounds_max = 100'000;
 
 struct Options {
@@ -35,6 +38,7 @@ struct Options {
     std::uint64_t segment_bytes{0};
     std::uint64_t small_bytes_max{0};
     bool small_is_set{false};
+    int stripes{0};
 };
 
 struct Found {
@@ -97,14 +101,10 @@ std::vector<BenchCase> cases_of(const Options& options) {
     return cases;
 }
 
-/// What a link had to carry in each direction at the very least, per second: comparable between operations and
-/// numbers of ranks.
+/// Comparable between operations and numbers of ranks.
 double bus_bytes_per_second(const Found& found, std::size_t ranks) {
-    const double share = static_cast<double>(ranks - 1) / static_cast<double>(ranks);
-    const double factor = found.wanted.operation == "all_reduce"   ? 2 * share
-                          : found.wanted.operation == "all_gather" ? share
-                                                                   : 1.0;
-    return factor * static_cast<double>(found.wanted.bytes) / (found.figures.p50_ms * 1e-3);
+    return bus_share(found.wanted.operation, ranks) * static_cast<double>(found.wanted.bytes) /
+           (found.figures.p50_ms * 1e-3);
 }
 
 std::string size_text(std::uint64_t bytes) {
@@ -166,7 +166,6 @@ int collectives(const Options& options, Format format) {
         return report(places.error());
     }
     const auto cases = cases_of(options);
-    const auto largest = std::ranges::max(cases, {}, &BenchCase::bytes).bytes;
     BenchSettings settings{.operation_timeout = std::chrono::seconds{options.timeout_seconds}};
     if (options.segment_bytes > 0) {
         settings.segment_bytes = options.segment_bytes;
@@ -174,7 +173,10 @@ int collectives(const Options& options, Format format) {
     if (options.small_is_set) {
         settings.small_bytes_max = options.small_bytes_max;
     }
-    auto group = BenchGroup::start(*places, largest, settings);
+    if (options.stripes > 0) {
+        settings.stripes = options.stripes;
+    }
+    auto group = BenchGroup::start(*places, cases, settings);
     if (!group) {
         return fail(group.error());
     }
@@ -208,8 +210,8 @@ int collectives(const Options& options, Format format) {
     }
     print(format, data, table);
     if (format == Format::table) {
-        std::string text = fmt::format(
-            "{} ranks over mutual TLS ({})\nset-up {}", places->size(), group->cipher(), time_text(joined->front()));
+        std::string text =
+            fmt::format("{} ranks, {}\nset-up {}", places->size(), group->cipher(), time_text(joined->front()));
         if (!rebuilds.empty()) {
             text += fmt::format(", of another generation {} at most", time_text(std::ranges::max(rebuilds)));
         }
@@ -243,11 +245,11 @@ void add_collectives(CLI::App& bench, Context& context) {
             "instead of --ranks, for each rank: HOST or HOST=COMMAND, the address it listens on and what starts "
             "muster there (words between blanks)")
         ->excludes(ranks);
-    verb->add_option("--operations", options->operations, "of all_reduce, all_gather, broadcast, barrier")
+    verb->add_option("--operations", options->operations, fmt::format("of {}", fmt::join(bench_operations(), ", ")))
         ->delimiter(',')
-        ->check(CLI::IsMember({"all_reduce", "all_gather", "broadcast", "barrier"}))
+        ->check(CLI::IsMember(bench_operations()))
         ->capture_default_str();
-    verb->add_option("--sizes", options->sizes, "bytes of the result at each rank: 4096, 4KiB, 25MiB")
+    verb->add_option("--sizes", options->sizes, "bytes that each rank shares or exchanges: 4096, 4KiB, 25MiB")
         ->delimiter(',')
         ->transform(CLI::AsSizeValue(false))
         ->check(CLI::Range(std::uint64_t{4}, bytes_max))
@@ -268,6 +270,8 @@ void add_collectives(CLI::App& bench, Context& context) {
             "--segment", options->segment_bytes, "bytes that travel the ring at a time (the engine's own choice)")
         ->transform(CLI::AsSizeValue(false))
         ->check(CLI::Range(4 * kibi, 16 * mebi));
+    verb->add_option("--stripes", options->stripes, "connections of each pair of ranks (the engine's own choice)")
+        ->check(CLI::Range(1, stripes_max));
     auto* small = verb->add_option("--small",
                                    options->small_bytes_max,
                                    "largest size that is exchanged directly instead of "
