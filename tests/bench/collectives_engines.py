@@ -16,6 +16,7 @@ from measure import BENCH, BIN, ROOT, RUN_SECONDS, run_json
 KIB, MIB = 1 << 10, 1 << 20
 RECORD_BYTES = 16 * KIB
 MUSTER = BIN / "muster"
+PLAIN_RANK = BIN / "muster-bench-plain-rank"  # the same engine over plain TCP
 
 
 def size_text(size):
@@ -36,7 +37,9 @@ def bench(*arguments):
 
 
 class Muster:
-    """Our ranks; `places` are arguments of --rank when they are not all on loopback."""
+    """Our ranks; `places` are arguments of --rank when they are not all `muster` on loopback."""
+
+    cipher = "TLSv1.3 TLS_AES_128_GCM_SHA256"  # what `cipher_rate` measures
 
     def __init__(self, ranks, places=()):
         self._where = [word for place in places for word in ("--rank", place)] or ["--ranks", ranks]
@@ -44,8 +47,17 @@ class Muster:
     def all_reduce(self, size, rounds=None, warm_up=3):
         found = bench(*self._where, "--sizes", size, "--rounds", rounds or rounds_for(size), "--warm-up", warm_up,
                       "--rebuilds", 0, "--timeout", 120)
-        assert "TLS_AES_128_GCM" in found["cipher"], f"the cipher is {found['cipher']}, not what `cipher_rate` measures"
+        assert found["cipher"] == self.cipher, f"the cipher is {found['cipher']}, not {self.cipher}"
         return found["cases"][0]["p50_ms"]
+
+
+class MusterWithoutCipher(Muster):
+    """Our engine over plain TCP, which exists in this bench only."""
+
+    cipher = "none"
+
+    def __init__(self, ranks):
+        super().__init__(ranks, [f"127.0.0.1={PLAIN_RANK}"] * ranks)
 
 
 # --- Gloo --------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ def link_rights():
 
 def test_every_engine_gives_milliseconds():
     assert 0 < engines.Muster(2).all_reduce(4096, rounds=3) < 1000
+    assert 0 < engines.MusterWithoutCipher(3).all_reduce(4 << 20, rounds=3) < 1000
     with engines.gloo_on_loopback(2) as gloo:
         assert 0 < gloo.all_reduce(4096, rounds=3) < 1000
         assert 0 < gloo.all_reduce(65536, rounds=3) < 1000
