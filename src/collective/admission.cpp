@@ -56,7 +56,7 @@ Hello Admission::own_hello(int peer, int lane) const {
             .lane = lane,
             .stripes = spec_.stripes,
             .segment_bytes = spec_.segment_bytes,
-            .small_bytes_max = spec_.small_bytes_max};
+            .tuning = hash_of(spec_.tuning)};
 }
 
 void Admission::advance() {

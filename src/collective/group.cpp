@@ -10,7 +10,7 @@
 namespace muster::collective {
 namespace {
 
-constexpr std::size_t bytes_max = std::size_t{1} << 30U; // of a piece or a small message
+constexpr std::size_t bytes_max = std::size_t{1} << 30U; // of a piece
 constexpr std::size_t segment_bytes_min = 64;
 constexpr int stripes_max = 16;
 
@@ -28,8 +28,8 @@ Result<void> check(const GroupSpec& spec) {
         return wrong(fmt::format("{} is not within {} and {}", spec.segment_bytes, segment_bytes_min, bytes_max),
                      "segment_bytes");
     }
-    if (spec.small_bytes_max > bytes_max) {
-        return wrong(fmt::format("{} is above {}", spec.small_bytes_max, bytes_max), "small_bytes_max");
+    if (spec.tuning.empty()) {
+        return wrong("has no row", "tuning");
     }
     if (spec.stripes < 1 || spec.stripes > stripes_max) {
         return wrong(fmt::format("{} is not within 1 and {}", spec.stripes, stripes_max), "stripes");

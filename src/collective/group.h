@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/result.h"
+#include "collective/tuning.h"
 #include "tls/context.h"
 
 #include <cstddef>
@@ -67,8 +68,8 @@ struct GroupSpec {
         std::chrono::seconds{30}}; ///< an operation in which nothing moves for so long has failed
     /// Large messages travel in pieces of this size, between which other groups' messages pass.
     std::size_t segment_bytes{64U << 10U};
-    /// Up to here: direct exchange, or recursive doubling with more than Tuning's ranks. Above: a ring.
-    std::size_t small_bytes_max{32U << 10U};
+    /// Which sizes go which way.
+    Tuning tuning{measured_tuning()};
     /// Connections of each pair of ranks; each beyond the first has a thread of its own. For links faster than one
     /// core encrypts.
     int stripes{1};

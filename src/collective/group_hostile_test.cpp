@@ -224,7 +224,7 @@ Hello hello_of_rank_0(const Town& town, int stripes = 1) {
             .peer_rank = 1,
             .stripes = stripes,
             .segment_bytes = spec.segment_bytes,
-            .small_bytes_max = spec.small_bytes_max};
+            .tuning = hash_of(spec.tuning)};
 }
 
 TEST(Hello, replayed_on_a_second_connection_is_refused) {

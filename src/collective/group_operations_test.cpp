@@ -20,7 +20,7 @@ using Bytes = std::vector<std::byte>;
 constexpr std::size_t small = 1024;
 
 void small_limits(GroupSpec& spec) {
-    spec.small_bytes_max = small;
+    spec.tuning = ring_above(small);
     spec.segment_bytes = 512;
 }
 

@@ -28,7 +28,7 @@ constexpr std::size_t small = 1024;
 constexpr std::size_t segment = 512;
 
 void small_limits(GroupSpec& spec) {
-    spec.small_bytes_max = small;
+    spec.tuning = ring_above(small);
     spec.segment_bytes = segment;
 }
 

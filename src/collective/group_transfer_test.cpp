@@ -256,7 +256,7 @@ TEST(Subgroups, work_at_the_same_time_in_whatever_order_ranks_come_to_them) {
                 }
             });
         },
-        [](GroupSpec& spec) { spec.small_bytes_max = 8U << 10U; });
+        [](GroupSpec& spec) { spec.tuning = ring_above(8U << 10U); });
 }
 
 TEST(Subgroup, that_is_aborted_leaves_the_others_alone) {

@@ -44,7 +44,7 @@ std::vector<std::byte> encode(HelloKind kind, const Hello& hello) {
     body.put(hello.lane);
     body.put(hello.stripes);
     body.put(hello.segment_bytes);
-    body.put(hello.small_bytes_max);
+    body.put(hello.tuning);
     body.put_text(std::string_view{hello.job}.substr(0, text_bytes_max));
     body.put_text(std::string_view{hello.plan_digest}.substr(0, text_bytes_max));
     return with_head(kind, std::move(body).take());
@@ -88,7 +88,7 @@ Result<Hello> decode_hello(std::span<const std::byte> body) {
     hello.lane = reader.get<std::int32_t>();
     hello.stripes = reader.get<std::int32_t>();
     hello.segment_bytes = reader.get<std::uint64_t>();
-    hello.small_bytes_max = reader.get<std::uint64_t>();
+    hello.tuning = reader.get<std::uint64_t>();
     hello.job = printable(reader.get_text());
     hello.plan_digest = printable(reader.get_text());
     if (!reader.complete()) {
@@ -142,8 +142,8 @@ Refusal compare(const Hello& theirs, const Hello& ours) {
     if (theirs.segment_bytes != ours.segment_bytes) {
         return differs("segment_bytes", theirs.segment_bytes, ours.segment_bytes);
     }
-    if (theirs.small_bytes_max != ours.small_bytes_max) {
-        return differs("small_bytes_max", theirs.small_bytes_max, ours.small_bytes_max);
+    if (theirs.tuning != ours.tuning) {
+        return differs("tuning", theirs.tuning, ours.tuning);
     }
     return {};
 }

@@ -36,7 +36,7 @@ struct Hello {
     std::int32_t lane{};      ///< which of the connections of this pair of ranks
     std::int32_t stripes{1};  ///< how many there are
     std::uint64_t segment_bytes{};
-    std::uint64_t small_bytes_max{};
+    std::uint64_t tuning{}; ///< its hash
 
     bool operator==(const Hello&) const = default;
 };

@@ -16,7 +16,7 @@ const Hello ours{.job = "job-1",
                  .lane = 0,
                  .stripes = 2,
                  .segment_bytes = 100,
-                 .small_bytes_max = 10};
+                 .tuning = 10};
 
 Hello from_rank_0() {
     auto hello = ours;
@@ -100,7 +100,7 @@ TEST(Hello, names_what_differs) {
         {[](Hello& h) { h.rank = -1; }, "rank -1 cannot be a peer", false},
         {[](Hello& h) { h.rank = 1; }, "rank 1 cannot be a peer", false},
         {[](Hello& h) { h.segment_bytes = 1; }, "wrong segment_bytes", false},
-        {[](Hello& h) { h.small_bytes_max = 1; }, "wrong small_bytes_max", false},
+        {[](Hello& h) { h.tuning = 1; }, "wrong tuning", false},
     };
     for (const auto& example : cases) {
         auto theirs = from_rank_0();

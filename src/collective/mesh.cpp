@@ -15,7 +15,7 @@ constexpr Duration mover_wait = std::chrono::seconds{1};
 
 Mesh::Mesh(const GroupSpec& spec, Edges edges)
     : rank_{spec.rank}, members_{spec.members}, operation_timeout_{spec.operation_timeout},
-      segment_bytes_{spec.segment_bytes}, small_bytes_max_{spec.small_bytes_max}, wait_ns_(spec.members.size()) {
+      segment_bytes_{spec.segment_bytes}, tuning_{spec.tuning}, wait_ns_(spec.members.size()) {
     addresses_.resize(members_.size());
     for (std::size_t lane = 0; lane < static_cast<std::size_t>(spec.stripes); ++lane) {
         std::vector<std::unique_ptr<Connection>> connections(edges.size());

@@ -34,7 +34,7 @@ public:
     [[nodiscard]] int lanes() const { return static_cast<int>(lanes_.size()); }
     [[nodiscard]] Duration operation_timeout() const { return operation_timeout_; }
     [[nodiscard]] std::size_t segment_bytes() const { return segment_bytes_; }
-    [[nodiscard]] std::size_t small_bytes_max() const { return small_bytes_max_; }
+    [[nodiscard]] const Tuning& tuning() const { return tuning_; }
 
     /// Ends everything; the first failure is the one that counts. Returns that.
     Failure fail(Failure failure);
@@ -50,7 +50,7 @@ private:
     const std::vector<Member> members_;
     const Duration operation_timeout_;
     const std::size_t segment_bytes_;
-    const std::size_t small_bytes_max_;
+    const Tuning tuning_;
     std::vector<std::string> addresses_{};
     std::vector<std::unique_ptr<Lane>> lanes_{};
     std::vector<std::atomic<std::int64_t>> wait_ns_;

@@ -13,9 +13,9 @@
 namespace muster::collective {
 namespace {
 
-// Up to so many ranks a direct exchange costs less than the rounds of recursive doubling (measured on one host).
-constexpr int direct_ranks_max = 4;
 constexpr Step gather_first_step = 1U << 31U;
+/// A barrier is an all_reduce of nothing.
+const Reduction meeting{ElementType::u8, ReduceOp::sum};
 
 void copy_bytes(std::span<const std::byte> from, std::span<std::byte> to) {
     if (!from.empty()) {
@@ -122,14 +122,24 @@ void MeshGroup::all_reduce(std::span<std::byte> data, const Reducer& reducer) {
 void MeshGroup::reduce_all(std::span<std::byte> data, const Reduction& reduction, WireFormat wire) {
     Operation operation{*channel_,
                         call_of(Collective::all_reduce, reduction, data.size(), static_cast<std::uint64_t>(wire))};
-    if (!is_small(data.size())) {
+    if (path_for(data.size()) == Path::ring) {
         reduce_on_ring(data, reduction, wire);
-    } else if (size() <= direct_ranks_max) {
+    } else {
+        reduce_without_ring(data, reduction);
+    }
+    operation.end();
+}
+
+void MeshGroup::reduce_without_ring(std::span<std::byte> data, const Reduction& reduction) {
+    if (path_for(data.size()) == Path::direct) {
         exchange_and_reduce(*channel_, data, reduction);
     } else {
         double_and_reduce(*channel_, data, reduction);
     }
-    operation.end();
+}
+
+Path MeshGroup::path_for(std::size_t bytes) const {
+    return collective::path_for(channel_->mesh().tuning(), size(), bytes);
 }
 
 void MeshGroup::reduce_on_ring(std::span<std::byte> data, const Reduction& reduction, WireFormat wire) {
@@ -201,7 +211,7 @@ void MeshGroup::broadcast(std::span<std::byte> data, int root) {
     Operation operation{
         *channel_,
         {.collective = Collective::broadcast, .bytes = data.size(), .detail = static_cast<std::uint64_t>(root)}};
-    if (!is_small(data.size())) {
+    if (path_for(data.size()) == Path::ring) {
         run_ring(
             *channel_, ring_broadcast(data.size(), size(), rank(), root, channel_->mesh().segment_bytes()), data, {});
     } else {
@@ -227,7 +237,7 @@ void MeshGroup::all_gather(std::span<const std::byte> input,
     const auto receive = cut(output, lengths);
     const auto own = receive[static_cast<std::size_t>(rank())];
     copy_bytes(input, own);
-    if (!is_small(std::ranges::max(lengths))) {
+    if (path_for(std::ranges::max(lengths)) == Path::ring) {
         run_ring(*channel_, ring_all_gather(blocks_of(lengths), rank(), channel_->mesh().segment_bytes()), output, {});
     } else {
         std::vector<std::span<const std::byte>> send(static_cast<std::size_t>(size()), own);
@@ -287,23 +297,14 @@ void MeshGroup::all_to_all(std::span<const std::byte> input,
 
 void MeshGroup::meet(Deadline deadline) {
     Operation operation{*channel_, {.collective = Collective::barrier}, deadline};
-    meet_small();
+    reduce_without_ring({}, meeting);
     operation.end();
 }
 
 void MeshGroup::barrier() {
     Operation operation{*channel_, {.collective = Collective::barrier}};
-    meet_small();
+    reduce_without_ring({}, meeting);
     operation.end();
-}
-
-void MeshGroup::meet_small() {
-    const Reduction nothing{ElementType::u8, ReduceOp::sum};
-    if (size() <= direct_ranks_max) {
-        exchange_and_reduce(*channel_, {}, nothing);
-    } else {
-        double_and_reduce(*channel_, {}, nothing);
-    }
 }
 
 std::unique_ptr<Transfer> MeshGroup::send(std::span<const std::byte> data, int peer, std::uint64_t tag) {

@@ -62,13 +62,13 @@ public:
 
 private:
     void reduce_all(std::span<std::byte> data, const Reduction& reduction, WireFormat wire);
+    void reduce_without_ring(std::span<std::byte> data, const Reduction& reduction);
     void reduce_on_ring(std::span<std::byte> data, const Reduction& reduction, WireFormat wire);
     void scatter_reduced(std::span<const std::byte> input,
                          std::span<std::byte> output,
                          std::span<const std::size_t> lengths,
                          const Reduction& reduction);
-    void meet_small();
-    [[nodiscard]] bool is_small(std::size_t bytes) const { return bytes <= channel_->mesh().small_bytes_max(); }
+    [[nodiscard]] Path path_for(std::size_t bytes) const;
     [[nodiscard]] std::size_t whole_segment(std::size_t element_bytes) const;
 
     std::shared_ptr<Channel> channel_;

@@ -87,7 +87,7 @@ private:
             spec.segment_bytes = order.at("segment_bytes");
         }
         if (order.contains("small_bytes_max")) {
-            spec.small_bytes_max = order.at("small_bytes_max");
+            spec.tuning = collective::ring_above(order.at("small_bytes_max"));
         }
         if (order.contains("stripes")) {
             spec.stripes = order.at("stripes");
