@@ -22,6 +22,20 @@ void send_to_producer(ProducerLink& producer, const FromFunction& message) {
 ActiveJob::ActiveJob(JobParts parts, AcceptedJob accepted, SteadyTime lease_until)
     : parts_{std::move(parts)}, accepted_{std::move(accepted)}, lease_until_{lease_until} {}
 
+ActiveJob::ActiveJob(JobParts parts, const JobRecord& record, std::unique_ptr<WorkerProcess> worker, SteadyTime now)
+    : parts_{std::move(parts)}, worker_{std::move(worker)},
+      committed_{record.committed}, ended_{record.done.has_value()}, generation_{record.generation}, taken_over_{true},
+      lease_seconds_{record.lease_seconds}, done_{record.done}, running_{record.state != "committed"},
+      state_{record.state} {
+    accepted_.proposal.job = record.job;
+    lease_until_ = now + (running_ ? parts_.settings.orphan_time : std::chrono::seconds{record.lease_seconds});
+}
+
+bool ActiveJob::can_go_on(const JobRecord& record) {
+    const bool trains = record.state == "committed" || record.state == "running";
+    return record.committed && (trains || (record.done && (record.state == "uploading" || record.state == "done")));
+}
+
 void ActiveJob::send(const FromFunction& message) {
     send_to_producer(parts_.world.producer, message);
 }
@@ -30,11 +44,31 @@ void ActiveJob::on_news(JobNews& news) {
     std::visit(Overloaded{[&](FromWorker& message) { from_worker(message); },
                           [&](const WorkerExit& exit) { worker_exit(exit); },
                           [&](Result<DataProgram::Encoded>& result) { encoded(result); },
-                          [&](Uploaded& upload) { uploaded(upload); }},
+                          [&](Uploaded& upload) { uploaded(upload); },
+                          [&](const TakenOver& /*first*/) { go_on(); }},
                news);
 }
 
+void ActiveJob::go_on() {
+    if (state_ == "uploading") {
+        parts_.upload(*done_, worker_->model_file());
+    } else if (state_ == "done") {
+        finish(*done_);
+    }
+}
+
+void ActiveJob::repeat_accept() {
+    if (taken_over_) {
+        send(Refuse{.job = id(), .code = "busy", .words = "this job was agreed on before the function's restart"});
+        return;
+    }
+    send(accepted_.accept);
+}
+
 void ActiveJob::prepare(const Prepare& order) {
+    if (taken_over_) {
+        return; // a late copy: it was answered before the signature
+    }
     if (prepared_) {
         send(*prepared_);
         return;
@@ -89,6 +123,9 @@ void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {
 }
 
 void ActiveJob::calibrate(const Calibrate& order) {
+    if (taken_over_) {
+        return; // as above
+    }
     if (!worker_) {
         send(Refuse{.job = order.job, .code = "unknown_job", .words = "not prepared"});
         return;
@@ -116,12 +153,13 @@ void ActiveJob::commit(const Commit& order, SteadyTime now) {
                     .code = std::move(code),
                     .words = std::move(words)});
     };
-    if (!worker_ || !encoded_) {
-        refuse("unknown_job", "not prepared");
+    if (worker_ && committed_ && committed_->plan_digest == order.roster.plan_digest) {
+        send(*committed_);
         return;
     }
-    if (committed_ && committed_->plan_digest == order.roster.plan_digest) {
-        send(*committed_);
+    if (!worker_ || !encoded_) {
+        refuse("unknown_job",
+               taken_over_ ? "the function was restarted and has the job's key no more" : "not prepared");
         return;
     }
     const OwnView own{.dn = parts_.settings.dn,
@@ -149,13 +187,15 @@ void ActiveJob::commit(const Commit& order, SteadyTime now) {
     joined_ = false;
     start_wanted_ = false;
     state_ = "committed";
-    lease_until_ = now + std::chrono::seconds{order.lease_seconds};
+    lease_seconds_ = order.lease_seconds;
+    lease_until_ = now + std::chrono::seconds{lease_seconds_};
     committed_ = Committed{.job = order.job,
                            .generation = generation_,
                            .plan_digest = order.roster.plan_digest,
                            .signature = to_base64(*signature),
                            .certificate = identity.certificate};
     log::info("signed job={} generation={} digest={}", order.job, generation_, order.roster.plan_digest);
+    remember();
     send(*committed_);
 }
 
@@ -171,17 +211,24 @@ void ActiveJob::start(const Start& order) {
         start_wanted_ = true;
         return;
     }
-    if (running_) {
+    if (running_ || ended_) {
         return;
     }
     running_ = true;
     state_ = "running";
+    remember(); // before the order: a second one does no harm
     if (auto sent = worker_->send(WorkerStart{order.generation}); !sent) {
         fail("worker: " + sent.error().text());
     }
 }
 
 void ActiveJob::from_worker(FromWorker& message) {
+    if (ended_) {
+        return; // Done said again to a new connection, or what was under way when the job failed
+    }
+    if (taken_over_ && (std::holds_alternative<Prepared>(message) || std::holds_alternative<Calibrated>(message))) {
+        return; // said again too; the commit that follows is with the worker
+    }
     if (auto* prepared = std::get_if<Prepared>(&message)) {
         prepared->matrix = encoded_->info;
         prepared_ = *prepared;
@@ -191,19 +238,28 @@ void ActiveJob::from_worker(FromWorker& message) {
         calibrated_ = *calibrated;
         state_ = "calibrated";
         send(*calibrated);
-    } else if (const auto* joined = std::get_if<WorkerJoined>(&message)) {
-        if (joined->generation == generation_) {
-            joined_ = true;
-            if (start_wanted_) {
-                start(Start{id(), generation_});
-            }
-        }
+    } else if (const auto* ready = std::get_if<WorkerJoined>(&message)) {
+        joined(*ready);
     } else if (auto* progress = std::get_if<Progress>(&message)) {
         send(*progress);
     } else if (auto* finished = std::get_if<Done>(&message)) {
         done(std::move(*finished));
     } else if (auto* failed = std::get_if<Failed>(&message)) {
         fail(failed->reason);
+    }
+}
+
+void ActiveJob::joined(const WorkerJoined& message) {
+    if (message.generation != generation_) {
+        return;
+    }
+    joined_ = true;
+    if (start_wanted_) {
+        start(Start{id(), generation_});
+    } else if (running_) { // to a former agent's order this may be a copy, which the worker ignores
+        if (auto sent = worker_->send(WorkerStart{generation_}); !sent) {
+            fail("worker: " + sent.error().text());
+        }
     }
 }
 
@@ -215,15 +271,20 @@ void ActiveJob::worker_exit(const WorkerExit& exit) {
 
 void ActiveJob::done(Done message) {
     ended_ = true;
+    done_ = message;
     if (message.model_sha256.empty()) {
         finish(std::move(message));
         return;
     }
     state_ = "uploading";
+    remember();
     parts_.upload(std::move(message), worker_->model_file());
 }
 
 void ActiveJob::uploaded(Uploaded& upload) {
+    if (state_ != "uploading") {
+        return;
+    }
     if (!upload.result) {
         fail("the model could not be uploaded: " + upload.result.error().text());
         return;
@@ -235,6 +296,7 @@ void ActiveJob::finish(Done message) {
     ended_ = true;
     state_ = "done";
     outcome_ = message;
+    remember();
     send(std::move(message));
 }
 
@@ -245,6 +307,23 @@ void ActiveJob::fail(const std::string& reason) {
     outcome_ = Failed{.job = id(), .generation = generation_, .reason = reason};
     worker_.reset();
     send(*outcome_);
+}
+
+/// Without its record the job goes on all the same; only a restarted agent could not take it over.
+void ActiveJob::remember() {
+    const JobRecord record{.job = id(),
+                           .generation = generation_,
+                           .epoch = parts_.world.epoch ? parts_.world.epoch() : 0,
+                           .lease_seconds = lease_seconds_,
+                           .state = state_,
+                           .committed = committed_,
+                           .done = done_};
+    if (auto kept = worker_->remember(record); !kept) {
+        log::warning(
+            "the job's record cannot be kept, free disk space: it will end if this agent is restarted job={} {}",
+            id(),
+            log::field("reason", kept.error().text()));
+    }
 }
 
 void ActiveJob::orphaned(const std::string& reason, SteadyTime now) {

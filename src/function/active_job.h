@@ -27,8 +27,10 @@ struct Uploaded {
     Done done;
     Result<void> result;
 };
+/// The first news of a job that was taken over: what was begun is ended.
+struct TakenOver {};
 /// What other threads have to say to a job.
-using JobNews = std::variant<FromWorker, WorkerExit, Result<DataProgram::Encoded>, Uploaded>;
+using JobNews = std::variant<FromWorker, WorkerExit, Result<DataProgram::Encoded>, Uploaded, TakenOver>;
 
 /// What a job uses of its agent; outlives it.
 struct JobParts {
@@ -55,10 +57,16 @@ struct AcceptedJob {
 class ActiveJob {
 public:
     ActiveJob(JobParts parts, AcceptedJob accepted, SteadyTime lease_until);
+    /// Goes on with a job of a former agent. REQUIRES: can_go_on(record)
+    ActiveJob(JobParts parts, const JobRecord& record, std::unique_ptr<WorkerProcess> worker, SteadyTime now);
+    /// Whether another agent can go on: from the signature on. What comes before needs the job's key, which is in no
+    /// file, and the producer goes on without this function then.
+    [[nodiscard]] static bool can_go_on(const JobRecord& record);
 
     [[nodiscard]] const std::string& id() const { return accepted_.proposal.job; }
     [[nodiscard]] HeldJob held() const { return {.job = id(), .generation = generation_, .state = state_}; }
-    [[nodiscard]] const Accept& accept() const { return accepted_.accept; }
+    /// Answers a repeated proposal.
+    void repeat_accept();
 
     // Orders of the producer for this job.
     void prepare(const Prepare& order);
@@ -83,10 +91,13 @@ private:
     void encoded(Result<DataProgram::Encoded>& result);
     void from_worker(FromWorker& message);
     void worker_exit(const WorkerExit& exit);
+    void joined(const WorkerJoined& message);
     void done(Done message);
+    void go_on();
     void uploaded(Uploaded& upload);
     void finish(Done message);
     void fail(const std::string& reason);
+    void remember();
     void send(const FromFunction& message);
 
     JobParts parts_;
@@ -100,6 +111,9 @@ private:
     std::optional<FromFunction> outcome_; ///< Done or Failed as sent; sent again after a reconnection
     bool ended_{false};                   ///< done or failed: the worker's own end is not another failure
     std::int64_t generation_{};
+    bool taken_over_{false};       ///< data and key of the job are not known here
+    std::int64_t lease_seconds_{}; ///< of the agreement
+    std::optional<Done> done_;     ///< the worker's word, before it is the outcome
     bool joined_{false};
     bool start_wanted_{false};
     bool running_{false};

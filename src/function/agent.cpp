@@ -125,7 +125,8 @@ void Agent::handle(Event& event, SteadyTime now) {
                               if (job_) {
                                   job_->orphaned(gone.reason, now);
                               }
-                          }},
+                          },
+                          [&](const FromFunction& message) { send(message); }},
                event);
 }
 
@@ -194,7 +195,7 @@ void Agent::upload(Done done, std::filesystem::path file) {
 
 void Agent::propose(const Propose& order, SteadyTime now) {
     if (holds(order.job)) {
-        send(job_->accept());
+        job_->repeat_accept();
         return;
     }
     publish_state();
@@ -247,6 +248,26 @@ Agent::make_job(const Propose& order, const Limits& limits, const std::vector<Da
                        .key = std::move(key),
                        .accept = std::move(accept),
                        .listener = std::move(*listener)};
+}
+
+void Agent::take_over(SteadyTime now) {
+    for (const LeftJob& left : world_.launcher.left()) {
+        auto worker = world_.launcher.take_over(left.job, *this);
+        const std::int64_t generation = left.record ? left.record->generation : 0;
+        epoch_left_ = std::max(epoch_left_, left.record ? left.record->epoch : 0);
+        if (!job_ && left.record && ActiveJob::can_go_on(*left.record)) {
+            log::info("goes on with a job job={} generation={} state={}", left.job, generation, left.record->state);
+            job_ = std::make_unique<ActiveJob>(parts(), *left.record, std::move(worker), now);
+            queue(NewsOf{left.job, TakenOver{}});
+        } else {
+            worker.reset();
+            log::warning("a job of before the restart is ended job={}", left.job);
+            queue(FromFunction{Failed{.job = left.job,
+                                      .generation = generation,
+                                      .reason = "the function was restarted and cannot go on with this job"}});
+        }
+    }
+    public_.with([&](Public& state) { state.jobs = held_jobs(); });
 }
 
 void Agent::release(std::string job, const std::string& reason) {

@@ -40,6 +40,12 @@ public:
     void on_worker_message(const std::string& job, FromWorker message) override;
     void on_worker_exit(const std::string& job, const std::string& reason) override;
 
+    /// Goes on with what a former agent of this function has left, or ends it and tells the producer. To be called
+    /// once, before the link to the producer starts.
+    void take_over(SteadyTime now);
+    /// The producer's epoch as the jobs taken over know it; 0: none.
+    [[nodiscard]] std::int64_t epoch_left() const { return epoch_left_; }
+
     /// Handles everything queued, then what is due at `now`. One thread.
     void step(SteadyTime now);
     /// Calls step() whenever something arrives and every 200 ms, until stopped; then ends the job it has.
@@ -53,7 +59,8 @@ private:
     struct Disconnected {
         std::string reason;
     };
-    using Event = std::variant<ToFunction, NewsOf, Disconnected>;
+    /// FromFunction: to be sent by the next step.
+    using Event = std::variant<ToFunction, NewsOf, Disconnected, FromFunction>;
 
     void queue(Event event);
     void handle(Event& event, SteadyTime now);
@@ -75,6 +82,7 @@ private:
     AgentSettings settings_;
     World world_;
     std::unique_ptr<ActiveJob> job_;
+    std::int64_t epoch_left_{};
     std::jthread uploader_; ///< the agent's, not the job's: a release must not wait for it
 
     /// What make_hello() and make_heartbeat() tell, for other threads.

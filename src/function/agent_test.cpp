@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
+#include <thread>
 
 namespace muster::function {
 namespace {
@@ -32,19 +34,30 @@ public:
 /// A worker that remembers what it was told.
 struct WorkerLog {
     std::vector<ToWorker> orders;
+    std::optional<JobRecord> record; ///< outlives the agent, as a file would
     int alive{0};
+    bool agent_killed{false}; ///< then the worker's end is no end of what it left
     WorkerEvents* events{nullptr};
 };
 
 class LoggedWorker final : public WorkerProcess {
 public:
     explicit LoggedWorker(WorkerLog& log) : log_{log} { ++log_.alive; }
-    ~LoggedWorker() override { --log_.alive; }
+    ~LoggedWorker() override {
+        --log_.alive;
+        if (!log_.agent_killed) {
+            log_.record.reset();
+        }
+    }
     Result<void> send(const ToWorker& message) override {
         log_.orders.push_back(message);
         return {};
     }
     [[nodiscard]] std::filesystem::path model_file() const override { return "model.pt"; }
+    Result<void> remember(const JobRecord& record) override {
+        log_.record = record;
+        return {};
+    }
 
 private:
     WorkerLog& log_;
@@ -66,7 +79,15 @@ public:
                                                  PeerListener& /*listener*/,
                                                  WorkerEvents& events) override {
         log.events = &events;
+        log.record = JobRecord{.job = "j1", .state = "preparing"};
         return std::unique_ptr<WorkerProcess>{std::make_unique<LoggedWorker>(log)};
+    }
+    std::vector<LeftJob> left() override {
+        return log.record ? std::vector{LeftJob{log.record->job, log.record}} : std::vector<LeftJob>{};
+    }
+    std::unique_ptr<WorkerProcess> take_over(const std::string& /*job*/, WorkerEvents& events) override {
+        log.events = &events;
+        return std::make_unique<LoggedWorker>(log);
     }
     WorkerLog log;
 };
@@ -91,7 +112,10 @@ protected:
             tls::Authority::make_root("operator", std::chrono::hours{1}, std::chrono::system_clock::now());
         identity = *tls::Authority::open(root)->issue(
             {.uri = tls::function_uri(own_dn), .lifetime = std::chrono::hours{1}}, std::chrono::system_clock::now());
-        agent = std::make_unique<Agent>(
+        agent = make_agent();
+    }
+    std::unique_ptr<Agent> make_agent() {
+        return std::make_unique<Agent>(
             AgentSettings{.dn = own_dn, .version = "test"},
             Catalogue{{{.name = "d/train", .file = file}}},
             Agent::World{clock,
@@ -99,7 +123,31 @@ protected:
                          launcher,
                          data,
                          [] { return Capacity{.cpu_cores = 1.0, .memory_bytes = 1'000'000'000}; },
-                         [this] { return identity; }});
+                         [this] { return identity; },
+                         [] { return std::int64_t{5}; }});
+    }
+    /// kill -9 of the agent, and its next start. Nothing that it did is undone, nothing that came is handled.
+    void restart() {
+        launcher.log.agent_killed = true;
+        agent.reset();
+        launcher.log.agent_killed = false;
+        link.sent.clear();
+        launcher.log.orders.clear();
+        agent = make_agent();
+        agent->take_over(clock.steady_now());
+        EXPECT_TRUE(link.sent.empty()) << "the link does not stand yet";
+    }
+    void step_until(const std::function<bool()>& condition) {
+        const Deadline deadline = Deadline::after(std::chrono::seconds{10});
+        while (!condition() && !deadline.passed()) {
+            agent->step(clock.steady_now());
+            std::this_thread::yield();
+        }
+        EXPECT_TRUE(condition());
+    }
+    std::size_t starts() const {
+        return static_cast<std::size_t>(std::ranges::count_if(
+            launcher.log.orders, [](const ToWorker& o) { return std::holds_alternative<WorkerStart>(o); }));
     }
     void TearDown() override { std::filesystem::remove(file); }
 
@@ -258,6 +306,119 @@ TEST_F(AgentTest, tells_the_producer_when_data_or_worker_fail) {
     agent->on_worker_exit("j1", "signal 9 (Killed)");
     agent->step(clock.steady_now());
     EXPECT_EQ(last<Failed>().reason, "worker ended: signal 9 (Killed)");
+    EXPECT_EQ(launcher.log.alive, 0);
+}
+
+TEST_F(AgentTest, goes_on_with_a_running_job_after_its_own_restart) {
+    reach_committed();
+    worker_says(WorkerJoined{1});
+    order(Start{"j1", 1});
+    restart();
+    const Hello hello = agent->make_hello();
+    ASSERT_EQ(hello.jobs.size(), 1U);
+    EXPECT_EQ(hello.jobs[0].job, "j1");
+    EXPECT_EQ(hello.jobs[0].generation, 1);
+    EXPECT_EQ(hello.jobs[0].state, "running");
+    EXPECT_EQ(agent->epoch_left(), 5);
+    agent->step(clock.steady_now());
+    ASSERT_FALSE(launcher.log.orders.empty());
+    EXPECT_TRUE(std::holds_alternative<WorkerLease>(launcher.log.orders[0])) << "its lease is short";
+    worker_says(WorkerJoined{1}); // the last state, said again
+    EXPECT_EQ(starts(), 1U) << "the first one may never have left the agent";
+    worker_says(Progress{.job = "j1", .generation = 1, .step = 9});
+    EXPECT_EQ(last<Progress>().step, 9);
+    worker_says(Done{.job = "j1", .generation = 1, .model_sha256 = "abc"});
+    step_until([&] { return std::holds_alternative<Done>(link.sent.back()); });
+    order(Release{"j1", "finished"});
+    EXPECT_EQ(launcher.log.alive, 0);
+    EXPECT_FALSE(launcher.log.record);
+}
+
+TEST_F(AgentTest, starts_a_job_that_it_had_signed_before_its_restart) {
+    reach_committed();
+    restart();
+    EXPECT_EQ(agent->make_hello().jobs.at(0).state, "committed");
+    order(Start{"j1", 1}); // the producer says it again to a member that is not running
+    EXPECT_EQ(starts(), 0U);
+    worker_says(Calibrated{.job = "j1"}); // the join is under way
+    EXPECT_EQ(agent->make_hello().jobs.at(0).state, "committed");
+    worker_says(WorkerJoined{1});
+    EXPECT_EQ(starts(), 1U);
+    EXPECT_EQ(launcher.log.record->state, "running");
+    order(commit_order()); // as signed
+    EXPECT_EQ(last<Committed>().plan_digest, commit_order().roster.plan_digest);
+    order(proposal());
+    EXPECT_EQ(last<Refuse>().code, "busy");
+}
+
+TEST_F(AgentTest, uploads_after_a_restart_what_its_worker_has_left) {
+    reach_committed();
+    worker_says(WorkerJoined{1});
+    order(Start{"j1", 1});
+    link.upload_result = Error{ErrorCode::unavailable, "not yet"};
+    launcher.log.record->state = "uploading"; // as killed within the upload
+    launcher.log.record->done = Done{.job = "j1", .generation = 1, .model_sha256 = "abc"};
+    restart();
+    link.upload_result = {};
+    agent->on_worker_exit("j1", "it was gone when the agent came back"); // it had done its part
+    step_until([&] { return !link.sent.empty(); });
+    EXPECT_EQ(last<Done>().model_sha256, "abc");
+    EXPECT_EQ(launcher.log.record->state, "done");
+    EXPECT_EQ(link.uploads.with([](auto& list) { return list.size(); }), 1U);
+    worker_says(Done{.job = "j1", .generation = 1, .model_sha256 = "abc"}); // said again: not uploaded again
+    restart();
+    agent->step(clock.steady_now());
+    EXPECT_EQ(last<Done>().model_sha256, "abc");
+    EXPECT_EQ(link.uploads.with([](auto& list) { return list.size(); }), 1U);
+}
+
+TEST_F(AgentTest, tells_after_a_restart_that_the_worker_is_gone) {
+    reach_committed();
+    worker_says(WorkerJoined{1});
+    order(Start{"j1", 1});
+    restart();
+    agent->on_worker_exit("j1", "it was gone when the agent came back");
+    agent->step(clock.steady_now());
+    EXPECT_EQ(last<Failed>().reason, "worker ended: it was gone when the agent came back");
+    EXPECT_EQ(last<Failed>().generation, 1);
+    EXPECT_EQ(launcher.log.alive, 0);
+    EXPECT_FALSE(launcher.log.record);
+}
+
+TEST_F(AgentTest, ends_after_a_restart_what_was_not_signed) {
+    order(proposal());
+    order(Prepare{"j1", recipe_text});
+    agent->step(clock.steady_now());
+    ASSERT_EQ(launcher.log.alive, 1);
+    restart();
+    EXPECT_EQ(launcher.log.alive, 0);
+    EXPECT_FALSE(launcher.log.record);
+    EXPECT_TRUE(agent->make_hello().jobs.empty());
+    agent->step(clock.steady_now());
+    EXPECT_EQ(last<Failed>().job, "j1");
+    reach_committed(); // and is free
+}
+
+TEST_F(AgentTest, waits_for_a_producer_after_its_own_restart_as_long_as_after_its) {
+    reach_committed();
+    worker_says(WorkerJoined{1});
+    order(Start{"j1", 1});
+    restart();
+    clock.advance(std::chrono::seconds{599});
+    agent->step(clock.steady_now());
+    EXPECT_EQ(launcher.log.alive, 1);
+    clock.advance(std::chrono::seconds{2});
+    agent->step(clock.steady_now());
+    EXPECT_EQ(launcher.log.alive, 0);
+}
+
+TEST_F(AgentTest, ignores_orders_to_a_job_that_has_failed) {
+    reach_committed();
+    worker_says(WorkerJoined{1});
+    agent->on_worker_exit("j1", "signal 9 (Killed)");
+    order(Start{"j1", 1}); // was on its way
+    EXPECT_EQ(last<Failed>().reason, "worker ended: signal 9 (Killed)");
+    worker_says(WorkerJoined{1});
     EXPECT_EQ(launcher.log.alive, 0);
 }
 

@@ -32,6 +32,7 @@ struct AgentWorld {
     DataProgram& data;
     std::function<Capacity()> capacity;     ///< what the function has now
     std::function<tls::KeyPair()> identity; ///< its certificate and key, which sign agreements
+    std::function<std::int64_t()> epoch{};  ///< the producer's, as far as it was seen; none: 0
 };
 
 } // namespace muster::function

@@ -109,6 +109,12 @@ Result<Cgroup> Cgroup::create(const std::string& name, const CgroupLimits& limit
     return group;
 }
 
+Cgroup Cgroup::adopt(std::vector<fs::path> folders) {
+    Cgroup group;
+    group.folders_ = std::move(folders);
+    return group;
+}
+
 std::vector<int> Cgroup::procs() const {
     std::vector<int> descriptors;
     std::ranges::transform(procs_, std::back_inserter(descriptors), &UniqueFd::get);

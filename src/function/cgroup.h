@@ -23,6 +23,8 @@ public:
     /// Errors: unavailable, with what is missing (no permission, controller not delegated).
     [[nodiscard]] static Result<Cgroup>
     create(const std::string& name, const CgroupLimits& limits, const std::filesystem::path& root = "/sys/fs/cgroup");
+    /// Takes over what another process has made: removed at the end like one's own.
+    [[nodiscard]] static Cgroup adopt(std::vector<std::filesystem::path> folders);
     ~Cgroup();
     Cgroup(Cgroup&&) noexcept = default;
     Cgroup& operator=(Cgroup&&) noexcept;
@@ -31,6 +33,7 @@ public:
 
     /// Descriptors of cgroup.procs: a child writes "0" to each to move itself (async-signal-safe).
     [[nodiscard]] std::vector<int> procs() const;
+    [[nodiscard]] const std::vector<std::filesystem::path>& folders() const { return folders_; }
 
 private:
     Cgroup() = default;

@@ -93,7 +93,7 @@ Result<ChildProcess> ChildProcess::start(const ChildSpec& spec) {
     write_end.reset();
     ::setpgid(pid, pid); // whoever comes first
     UniqueFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
-    ChildProcess child{pid, std::move(pidfd)};
+    ChildProcess child{pid, std::move(pidfd), Origin::started};
     int reason = 0;
     ssize_t got = 0;
     do {
@@ -109,13 +109,23 @@ Result<ChildProcess> ChildProcess::start(const ChildSpec& spec) {
     return child;
 }
 
+Result<ChildProcess> ChildProcess::adopt(const ProcessIdentity& identity) {
+    auto pidfd = open_process(identity);
+    if (!pidfd) {
+        return std::move(pidfd).error();
+    }
+    return ChildProcess{identity.pid, std::move(*pidfd), Origin::adopted};
+}
+
 ChildProcess::ChildProcess(ChildProcess&& other) noexcept
-    : pid_{std::exchange(other.pid_, -1)}, pidfd_{std::move(other.pidfd_)}, status_{std::move(other.status_)} {}
+    : pid_{std::exchange(other.pid_, -1)}, origin_{other.origin_}, pidfd_{std::move(other.pidfd_)},
+      status_{std::move(other.status_)} {}
 
 ChildProcess& ChildProcess::operator=(ChildProcess&& other) noexcept {
     if (this != &other) {
         end(kill_grace);
         pid_ = std::exchange(other.pid_, -1);
+        origin_ = other.origin_;
         pidfd_ = std::move(other.pidfd_);
         status_ = std::move(other.status_);
     }
@@ -140,10 +150,22 @@ Result<std::string> ChildProcess::wait(Deadline deadline) {
             return Error{ErrorCode::deadline_exceeded, fmt::format("process {} has not ended in time", pid_)};
         }
     }
+    if (origin_ == Origin::adopted) {
+        status_ = "exit status unknown, as a former agent had started it";
+        return *status_;
+    }
     int status = 0;
     ::waitpid(pid_, &status, 0);
     status_ = status_text(status);
     return *status_;
+}
+
+void ChildProcess::signal(int number) const {
+    if (origin_ == Origin::adopted) {
+        ::syscall(SYS_pidfd_send_signal, pidfd_.get(), number, nullptr, 0);
+    } else {
+        ::kill(-pid_, number);
+    }
 }
 
 void ChildProcess::end(Duration grace) {
@@ -151,13 +173,13 @@ void ChildProcess::end(Duration grace) {
         return;
     }
     if (!status_) {
-        ::kill(-pid_, SIGTERM);
+        signal(SIGTERM);
         if (!wait(Deadline::after(grace))) {
-            ::kill(-pid_, SIGKILL);
+            signal(SIGKILL);
             (void)wait(Deadline::after(kill_grace));
         }
     }
-    ::kill(-pid_, SIGKILL); // what else is left of the group
+    signal(SIGKILL); // what else is left of the group
     pid_ = -1;
 }
 

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/result.h"
 #include "function/cgroup.h"
+#include "function/process_identity.h"
 
 #include <sys/types.h>
 
@@ -32,6 +33,9 @@ class ChildProcess {
 public:
     /// Errors: unavailable, when the program cannot be started.
     [[nodiscard]] static Result<ChildProcess> start(const ChildSpec& spec);
+    /// Takes over a process that another one has started. Its exit status is not known to us.
+    /// Errors: not_found, when it has ended.
+    [[nodiscard]] static Result<ChildProcess> adopt(const ProcessIdentity& identity);
     ~ChildProcess();
     ChildProcess(ChildProcess&& other) noexcept;
     ChildProcess& operator=(ChildProcess&& other) noexcept;
@@ -42,14 +46,19 @@ public:
     /// A descriptor that becomes readable when the process ends (pidfd), for poll().
     [[nodiscard]] int ended_fd() const { return pidfd_.get(); }
     /// Waits until the process has ended; then its status as for people ("exit status 1", "signal 9 (Killed)"), empty
-    /// for 0. Errors: deadline_exceeded.
+    /// for 0; of an adopted one that it is not known. Errors: deadline_exceeded.
     [[nodiscard]] Result<std::string> wait(Deadline deadline);
-    /// Sends SIGTERM to the group, SIGKILL when it has not ended within `grace`, and waits.
+    /// Sends SIGTERM to the group, SIGKILL when it has not ended within `grace`, and waits. Of an adopted process only
+    /// to itself: the number of a group cannot be checked.
     void end(Duration grace);
 
 private:
-    ChildProcess(pid_t pid, UniqueFd pidfd) : pid_{pid}, pidfd_{std::move(pidfd)} {}
+    enum class Origin { started, adopted };
+    ChildProcess(pid_t pid, UniqueFd pidfd, Origin origin) : pid_{pid}, origin_{origin}, pidfd_{std::move(pidfd)} {}
+    void signal(int number) const;
+
     pid_t pid_{-1};
+    Origin origin_{Origin::started};
     UniqueFd pidfd_;
     std::optional<std::string> status_;
 };

@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <thread>
+
 namespace muster::function {
 namespace {
 
@@ -64,6 +67,36 @@ TEST(ChildProcess, ends_the_whole_group) {
         ::usleep(1000);
     }
     EXPECT_NE(::kill(-group, 0), 0);
+}
+
+TEST(ChildProcess, can_be_taken_over_by_its_identity) {
+    auto child = ChildProcess::start({.program = "/bin/sleep", .arguments = {"1000"}});
+    ASSERT_TRUE(child.ok());
+    auto adopted = ChildProcess::adopt(*identity_of(child->pid()));
+    ASSERT_TRUE(adopted.ok()) << adopted.error().text();
+    EXPECT_FALSE(adopted->wait(Deadline::after({})).ok());
+    adopted->end(soon);
+    EXPECT_EQ(child->wait(Deadline::after(soon))->substr(0, 9), "signal 15");
+}
+
+TEST(ChildProcess, of_another_with_the_same_number_is_not_touched) {
+    auto child = ChildProcess::start({.program = "/bin/sleep", .arguments = {"1000"}});
+    auto identity = *identity_of(child->pid());
+    identity.start += "0"; // started at another time, or in another boot
+    EXPECT_EQ(ChildProcess::adopt(identity).error().code, ErrorCode::not_found);
+    EXPECT_FALSE(child->wait(Deadline::after({})).ok());
+}
+
+TEST(ChildProcess, that_has_ended_cannot_be_taken_over) {
+    auto child = ChildProcess::start({.program = "/bin/sleep", .arguments = {"1000"}});
+    const auto identity = *identity_of(child->pid());
+    ASSERT_EQ(::kill(identity.pid, SIGKILL), 0);
+    const Deadline deadline = Deadline::after(soon);
+    while (ChildProcess::adopt(identity) && !deadline.passed()) { // a zombie, as nobody has waited for it
+        std::this_thread::yield();
+    }
+    EXPECT_FALSE(ChildProcess::adopt(identity).ok());
+    EXPECT_FALSE(ChildProcess::adopt({}).ok());
 }
 
 TEST(Cgroup, limits_the_cpu_where_it_may) {

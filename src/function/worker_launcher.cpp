@@ -1,40 +1,27 @@
 #include "function/worker_launcher.h"
 
-#include "base/frame_socket.h"
 #include "base/log.h"
-#include "function/child_process.h"
+#include "function/socket_worker.h"
 #include "function/sockets.h"
-#include "wire/worker_messages.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cerrno>
-#include <fstream>
-#include <list>
-#include <mutex>
+#include <functional>
+#include <iterator>
 #include <optional>
 #include <system_error>
-#include <thread>
+#include <utility>
 
 namespace muster::function {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr auto send_timeout = std::chrono::seconds{5};
-constexpr auto connect_timeout = std::chrono::seconds{5};
-constexpr auto poll_slice = std::chrono::milliseconds{200};
-constexpr auto stop_grace = std::chrono::seconds{2};
-constexpr std::size_t dials_max = 64;
-constexpr std::size_t last_words_bytes = 600;
 constexpr std::array<const char*, 5> matrix_files{
     "train.features", "train.target", "test.features", "test.target", "matrix.json"};
 
@@ -52,148 +39,6 @@ public:
 private:
     ListeningSocket socket_;
     std::vector<std::string> addresses_;
-};
-
-/// A Unix socket by its place below an open folder: state folders may be deeper than the 107 bytes of a socket's path.
-struct UnixAddress {
-    sockaddr_un value{};
-    static UnixAddress below(int folder, const std::string& name) {
-        UnixAddress address;
-        address.value.sun_family = AF_UNIX;
-        const std::string path = fmt::format("/proc/self/fd/{}/{}", folder, name);
-        std::ranges::copy(path.substr(0, sizeof address.value.sun_path - 1),
-                          static_cast<char*>(address.value.sun_path));
-        return address;
-    }
-    [[nodiscard]] const sockaddr* pointer() const { return reinterpret_cast<const sockaddr*>(&value); }
-};
-
-std::string last_words(const fs::path& file) {
-    std::ifstream stream{file, std::ios::binary | std::ios::ate};
-    const auto size = static_cast<std::streamoff>(stream ? stream.tellg() : std::streampos{0});
-    const auto start = std::max<std::streamoff>(0, size - static_cast<std::streamoff>(last_words_bytes));
-    stream.seekg(start);
-    std::string text{std::istreambuf_iterator<char>{stream}, {}};
-    std::ranges::replace(text, '\n', ' ');
-    return text;
-}
-
-/// A worker process and the thread that listens to it.
-class SocketWorker final : public WorkerProcess {
-public:
-    SocketWorker(std::string job,
-                 fs::path folder,
-                 std::optional<Cgroup> cgroup,
-                 ChildProcess child,
-                 UniqueFd socket,
-                 WorkerEvents& events)
-        : job_{std::move(job)}, folder_{std::move(folder)}, cgroup_{std::move(cgroup)}, child_{std::move(child)},
-          socket_{std::move(socket)}, events_{events}, reader_{[this](const std::stop_token& stop) { read(stop); }} {}
-
-    ~SocketWorker() override {
-        quiet_ = true;
-        (void)send(WorkerStop{"released"}); // a courtesy: the end of the process group follows anyhow
-        reader_.request_stop();
-        reader_.join();
-        dials_.clear();
-        child_.end(stop_grace);
-        std::error_code ignored;
-        fs::remove_all(folder_, ignored);
-    }
-
-    Result<void> send(const ToWorker& message) override {
-        const std::scoped_lock lock{send_mutex_};
-        return socket_.send(wire::to_json(message).dump(), Deadline::after(send_timeout));
-    }
-
-    [[nodiscard]] fs::path model_file() const override { return folder_ / "model.pt"; }
-
-private:
-    void read(const std::stop_token& stop) {
-        while (!stop.stop_requested()) {
-            auto frame = socket_.receive(Deadline::after(poll_slice));
-            if (!frame) {
-                ended(frame.error().message);
-                return;
-            }
-            if (*frame) {
-                handle((**frame).text);
-            }
-        }
-    }
-
-    void ended(const std::string& why) {
-        if (quiet_) {
-            return;
-        }
-        auto status = child_.wait(Deadline::after(stop_grace));
-        const std::string words = last_words(folder_ / "worker.log");
-        events_.on_worker_exit(job_,
-                               fmt::format("{}{}{}",
-                                           !status           ? why
-                                           : status->empty() ? std::string{"it stopped by itself"}
-                                                             : *status,
-                                           words.empty() ? "" : "; last words: ",
-                                           words));
-    }
-
-    void handle(const std::string& text) {
-        const auto json = nlohmann::json::parse(text, nullptr, false);
-        if (wire::is_dial(json)) {
-            if (auto request = wire::dial_request_from_json(json)) {
-                dial(*request);
-            }
-            return;
-        }
-        auto message = wire::from_worker_from_json(json);
-        if (!message) {
-            log::error(
-                "worker said what nobody understands job={} {}", job_, log::field("reason", message.error().text()));
-            return;
-        }
-        events_.on_worker_message(job_, std::move(*message));
-    }
-
-    /// Connects on a thread of its own: an address that does not answer must not hold up the others.
-    void dial(const wire::DialRequest& request) {
-        dials_.remove_if([](const Dial& dial) { return dial.finished->load(); });
-        if (dials_.size() >= dials_max) {
-            answer({request.id, "too many connections are being made"}, -1);
-            return;
-        }
-        auto finished = std::make_shared<std::atomic<bool>>(false);
-        dials_.push_back(
-            {finished, std::jthread{[this, request, finished] {
-                 auto socket =
-                     connect_to(request.address, Deadline::after(std::chrono::milliseconds{request.timeout_ms}));
-                 answer({request.id, socket ? std::string{} : socket.error().text()}, socket ? socket->get() : -1);
-                 *finished = true;
-             }}});
-    }
-
-    void answer(const wire::DialAnswer& answer, int descriptor) {
-        const std::scoped_lock lock{send_mutex_};
-        if (auto sent = socket_.send(wire::to_json(answer).dump(), Deadline::after(send_timeout), descriptor); !sent) {
-            log::warning(
-                "worker does not take its connection job={} {}", job_, log::field("reason", sent.error().text()));
-        }
-    }
-
-    struct Dial {
-        std::shared_ptr<std::atomic<bool>> finished;
-        std::jthread thread;
-    };
-
-    std::string job_;
-    fs::path folder_;
-    std::optional<Cgroup> cgroup_; // before the child: it ends first
-    ChildProcess child_;
-    FrameSocket socket_;
-    std::mutex send_mutex_;
-    WorkerEvents& events_;
-    std::atomic<bool> quiet_{false};
-    std::list<Dial> dials_; ///< of the reader's thread
-    std::jthread reader_;
 };
 
 class ProcessLauncher final : public WorkerLauncher {
@@ -228,24 +73,56 @@ public:
         if (tcp == nullptr) {
             return Error{ErrorCode::invalid_argument, "the listener was made by another launcher"};
         }
-        const fs::path folder = settings_.state_folder / "jobs" / job;
+        const fs::path folder = folder_of(job);
         std::error_code code;
         fs::remove_all(folder, code);
         fs::create_directories(folder, code);
         if (code) {
             return Error{ErrorCode::unavailable, fmt::format("cannot make {}: {}", folder.string(), code.message())};
         }
-        const UniqueFd folder_fd{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-        const UniqueFd control{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-        const UnixAddress address = UnixAddress::below(folder_fd.get(), "worker.sock");
-        if (!folder_fd.valid() || !control.valid() ||
-            ::bind(control.get(), address.pointer(), sizeof address.value) != 0 || ::listen(control.get(), 4) != 0) {
-            return system_error("cannot make the worker's socket");
+        auto worker = start_in(folder, job, matrix, limits, tcp->fd(), events);
+        if (!worker) {
+            fs::remove_all(folder, code);
+        }
+        return worker;
+    }
+
+    std::vector<LeftJob> left() override {
+        std::vector<std::pair<fs::file_time_type, LeftJob>> found;
+        std::error_code code; // no folder: nothing was left
+        for (const auto& entry : fs::directory_iterator{settings_.state_folder / "jobs", code}) {
+            auto file = read_job_file(entry.path());
+            found.emplace_back(fs::last_write_time(entry.path(), code),
+                               LeftJob{.job = entry.path().filename().string(),
+                                       .record = file ? std::optional{file->job} : std::nullopt});
+        }
+        std::ranges::sort(found, std::ranges::greater{}, [](const auto& each) { return each.first; });
+        std::vector<LeftJob> jobs;
+        std::ranges::transform(found, std::back_inserter(jobs), [](auto& each) { return std::move(each.second); });
+        return jobs;
+    }
+
+    std::unique_ptr<WorkerProcess> take_over(const std::string& job, WorkerEvents& events) override {
+        return SocketWorker::take_over(job, folder_of(job), events);
+    }
+
+private:
+    [[nodiscard]] fs::path folder_of(const std::string& job) const { return settings_.state_folder / "jobs" / job; }
+
+    Result<std::unique_ptr<WorkerProcess>> start_in(const fs::path& folder,
+                                                    const std::string& job,
+                                                    const fs::path& matrix,
+                                                    const WorkerLimits& limits,
+                                                    int peer_listener,
+                                                    WorkerEvents& events) {
+        const auto control = make_worker_socket(folder);
+        if (!control) {
+            return control.error();
         }
         ChildSpec spec{.program = settings_.program};
-        spec.descriptors = {control.get(), tcp->fd()};
+        spec.descriptors = {control->get(), peer_listener};
         spec.arguments = {
-            "--control-listen-fd", std::to_string(control.get()), "--peer-listen-fd", std::to_string(tcp->fd())};
+            "--control-listen-fd", std::to_string(control->get()), "--peer-listen-fd", std::to_string(peer_listener)};
         const UniqueFd output{::open((folder / "model.pt").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
         const UniqueFd errors{::open((folder / "worker.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)};
         if (!output.valid() || !errors.valid()) {
@@ -268,22 +145,39 @@ public:
             data.push_back(std::move(file));
         }
         add_limits(spec, limits);
-        auto cgroup = make_cgroup(job, limits);
-        spec.cgroup = cgroup ? &*cgroup : nullptr;
+        SocketWorker::Parts parts{.folder = folder, .file = {.job = {.job = job, .state = "preparing"}, .worker = {}}};
+        parts.cgroup = make_cgroup(job, limits);
+        spec.cgroup = parts.cgroup ? &*parts.cgroup : nullptr;
         auto child = ChildProcess::start(spec);
         if (!child) {
             return std::move(child).error();
         }
-        // The socket listens already, so the connection stands before the worker is up.
-        UniqueFd socket{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-        if (!socket.valid() || ::connect(socket.get(), address.pointer(), sizeof address.value) != 0) {
-            return system_error("cannot connect to the worker");
-        }
-        return std::unique_ptr<WorkerProcess>{std::make_unique<SocketWorker>(
-            job, folder, std::move(cgroup), std::move(*child), std::move(socket), events)};
+        parts.process = std::move(*child);
+        return supervise(std::move(parts), events);
     }
 
-private:
+    /// Remembers the process before anything else, so that a restarted agent can end it, and connects to it: the
+    /// socket listens already, so the connection stands before the worker is up.
+    static Result<std::unique_ptr<WorkerProcess>> supervise(SocketWorker::Parts parts, WorkerEvents& events) {
+        auto identity = identity_of(parts.process->pid());
+        if (!identity) {
+            return std::move(identity).error();
+        }
+        parts.file.worker = std::move(*identity);
+        if (parts.cgroup) {
+            parts.file.cgroup = parts.cgroup->folders();
+        }
+        if (auto written = write_job_file(parts.folder, parts.file); !written) {
+            return std::move(written).error();
+        }
+        auto socket = connect_to_worker(parts.folder);
+        if (!socket) {
+            return std::move(socket).error();
+        }
+        parts.socket.emplace(std::move(*socket));
+        return std::unique_ptr<WorkerProcess>{std::make_unique<SocketWorker>(std::move(parts), events)};
+    }
+
     void add_limits(ChildSpec& spec, const WorkerLimits& limits) const {
         const int threads = std::max(1, static_cast<int>(limits.cpu_cores));
         spec.arguments.insert(

@@ -1,5 +1,5 @@
 /// The worker of one job, as the agent sees it. The real one is a process with a Unix socket
-/// (function/worker_socket.h).
+/// (function/socket_worker.h).
 #pragma once
 
 #include "base/clock.h"
@@ -71,7 +71,24 @@ struct WorkerLimits {
     std::int64_t lease_seconds{30};
 };
 
-/// A running worker. Its destructor ends the process and waits for it.
+/// What an agent keeps of a job, so that it can go on with it after its own restart. No secrets.
+struct JobRecord {
+    std::string job;
+    std::int64_t generation{};
+    std::int64_t epoch{};                 ///< the producer's, as far as it was seen
+    std::int64_t lease_seconds{};         ///< as last granted by an agreement
+    std::string state;                    ///< as in HeldJob
+    std::optional<Committed> committed{}; ///< what was signed
+    std::optional<Done> done{};           ///< what the worker has said, when it is still to be uploaded or passed on
+};
+
+/// A job's folder that a former agent has left.
+struct LeftJob {
+    std::string job;
+    std::optional<JobRecord> record; ///< none, when it cannot be read
+};
+
+/// A running worker. Its destructor ends the process, waits for it, and removes everything of it.
 class WorkerProcess {
 public:
     virtual ~WorkerProcess() = default;
@@ -79,6 +96,9 @@ public:
     virtual Result<void> send(const ToWorker& message) = 0;
     /// The file the worker leaves its model archive in.
     [[nodiscard]] virtual std::filesystem::path model_file() const = 0;
+    /// Keeps the record beside the worker, replaced in one step, for WorkerLauncher::left(). One thread.
+    /// Errors: unavailable (disk full).
+    virtual Result<void> remember(const JobRecord& record) = 0;
 };
 
 /// A place for peers to connect to, reserved for one job before it has a worker.
@@ -101,6 +121,11 @@ public:
                                                          const WorkerLimits& limits,
                                                          PeerListener& listener,
                                                          WorkerEvents& events) = 0;
+    /// What a former agent has left, the newest first. To be called before any start().
+    virtual std::vector<LeftJob> left() = 0;
+    /// Takes a job of left() over. The worker tells its last state again; when it is gone, on_worker_exit follows, and
+    /// what it left stays until the returned object's end. `events` outlives the worker.
+    virtual std::unique_ptr<WorkerProcess> take_over(const std::string& job, WorkerEvents& events) = 0;
 };
 
 /// Turns a source into an encoded matrix (the program muster-data). Safe from any thread.

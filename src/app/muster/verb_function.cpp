@@ -9,12 +9,14 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "function/data_process.h"
+#include "function/state_lock.h"
 #include "link/producer_client.h"
 #include "link/url.h"
 
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <charconv>
 #include <memory>
 #include <thread>
@@ -36,14 +38,15 @@ struct Options {
 /// Stands in for the link until it is made: agent and link need each other.
 class LinkSlot final : public ProducerLink {
 public:
-    void set(ProducerLink* link) { link_ = link; }
+    void set(link::ProducerClient* link) { link_ = link; }
+    [[nodiscard]] std::int64_t epoch() const { return link_->epoch(); }
     Result<void> send(const FromFunction& message) override { return link_->send(message); }
     Result<void> upload(const std::filesystem::path& file, const std::string& sha256, Deadline deadline) override {
         return link_->upload(file, sha256, deadline);
     }
 
 private:
-    ProducerLink* link_{nullptr};
+    link::ProducerClient* link_{nullptr};
 };
 
 /// The highest producer epoch seen, remembered over a restart.
@@ -70,12 +73,15 @@ int serve(const FunctionConfig& config) {
     if (!data_program) {
         return report(data_program.error());
     }
+    const auto lock = function::lock_state(config.state);
+    if (!lock) {
+        return report(lock.error());
+    }
     auto identity = FunctionIdentity::open(config);
     if (!identity) {
         return report(identity.error());
     }
     auto url = link::parse_url(config.producer);
-    const SystemClock clock;
     SystemClock agent_clock;
     LinkSlot slot;
     const auto launcher = function::worker_launcher(config.launcher);
@@ -88,10 +94,14 @@ int serve(const FunctionConfig& config) {
          .launcher = *launcher,
          .data = *data,
          .capacity = [&] { return function::find_capacity({.state_folder = config.state}, config.capacity); },
-         .identity = [&] { return (*identity)->credentials().own; }}};
+         .identity = [&] { return (*identity)->credentials().own; },
+         .epoch = [&] { return slot.epoch(); }}};
+    agent.take_over(agent_clock.steady_now());
     const auto epoch_file = config.state / "epoch";
-    link::ProducerClient client{
-        {.producer = *url}, [&] { return (*identity)->context(); }, read_epoch(epoch_file), agent};
+    link::ProducerClient client{{.producer = *url},
+                                [&] { return (*identity)->context(); },
+                                std::max(read_epoch(epoch_file), agent.epoch_left()),
+                                agent};
     slot.set(&client);
     client.start();
     log::info("function starts dn={} producer={}", config.agent.dn, config.producer);
