@@ -52,13 +52,34 @@ fs::path own_path(const std::string& controller) {
     return {};
 }
 
-std::vector<Setting> settings_v2(const CgroupLimits& limits) {
+struct Parent {
+    std::string controller; ///< empty: cgroup v2
+    fs::path folder;
+};
+
+/// Where this process may make control groups.
+std::vector<Parent> parents(const fs::path& root) {
+    if (fs::exists(root / "cgroup.controllers")) {
+        // No process may stay in an inner node that has controllers enabled, so a new one is a sibling of ours.
+        return {{"", root / own_path("").parent_path()}};
+    }
+    return {{"cpu", root / "cpu" / own_path("cpu")}, {"memory", root / "memory" / own_path("memory")}};
+}
+
+std::vector<Setting> settings_of(const std::string& controller, const CgroupLimits& limits) {
     std::vector<Setting> settings;
     if (limits.cpu_cores > 0.0) {
-        settings.push_back({"cpu.max", fmt::format("{} {}", quota_of(limits.cpu_cores), period_us)});
+        const long quota = quota_of(limits.cpu_cores);
+        if (controller.empty()) {
+            settings.push_back({"cpu.max", fmt::format("{} {}", quota, period_us)});
+        } else if (controller == "cpu") {
+            settings.push_back({"cpu.cfs_period_us", std::to_string(period_us)});
+            settings.push_back({"cpu.cfs_quota_us", std::to_string(quota)});
+        }
     }
-    if (limits.memory_bytes > 0) {
-        settings.push_back({"memory.max", std::to_string(limits.memory_bytes)});
+    if (limits.memory_bytes > 0 && controller != "cpu") {
+        settings.push_back(
+            {controller.empty() ? "memory.max" : "memory.limit_in_bytes", std::to_string(limits.memory_bytes)});
     }
     return settings;
 }
@@ -71,19 +92,10 @@ Result<Cgroup> Cgroup::create(const std::string& name, const CgroupLimits& limit
         std::vector<Setting> settings;
     };
     std::vector<Plan> plans;
-    if (fs::exists(root / "cgroup.controllers")) {
-        // No process may stay in an inner node that has controllers enabled, so ours is a sibling of us.
-        const fs::path own = own_path("");
-        plans.push_back({root / own.parent_path() / name, settings_v2(limits)});
-    } else {
-        if (limits.cpu_cores > 0.0) {
-            plans.push_back({root / "cpu" / own_path("cpu") / name,
-                             {{"cpu.cfs_period_us", std::to_string(period_us)},
-                              {"cpu.cfs_quota_us", std::to_string(quota_of(limits.cpu_cores))}}});
-        }
-        if (limits.memory_bytes > 0) {
-            plans.push_back({root / "memory" / own_path("memory") / name,
-                             {{"memory.limit_in_bytes", std::to_string(limits.memory_bytes)}}});
+    for (const auto& [controller, folder] : parents(root)) {
+        const std::vector<Setting> settings = settings_of(controller, limits);
+        if (controller.empty() || !settings.empty()) {
+            plans.push_back({folder / name, settings});
         }
     }
     Cgroup group;
@@ -115,6 +127,24 @@ Cgroup Cgroup::adopt(std::vector<fs::path> folders) {
     return group;
 }
 
+int Cgroup::remove_left(const std::string& mark, const fs::path& root) {
+    int removed = 0;
+    std::vector<fs::path> left;
+    std::error_code code; // what cannot be listed was not made by us
+    for (const Parent& parent : parents(root)) {
+        for (const auto& entry : fs::directory_iterator{parent.folder, code}) {
+            const std::string name = entry.path().filename().string();
+            if (name.starts_with("muster-") && name.ends_with("-" + mark)) {
+                left.push_back(entry.path());
+            }
+        }
+    }
+    for (const fs::path& folder : left) {
+        removed += ::rmdir(folder.c_str()) == 0 ? 1 : 0; // the kernel refuses while a process is in it
+    }
+    return removed;
+}
+
 std::vector<int> Cgroup::procs() const {
     std::vector<int> descriptors;
     std::ranges::transform(procs_, std::back_inserter(descriptors), &UniqueFd::get);
@@ -124,7 +154,7 @@ std::vector<int> Cgroup::procs() const {
 void Cgroup::remove() noexcept {
     procs_.clear();
     for (const fs::path& folder : folders_) {
-        ::rmdir(folder.c_str()); // a process that lingers keeps it; the next start of the agent makes another name
+        ::rmdir(folder.c_str()); // a process that lingers keeps it until the next start of the agent
     }
     folders_.clear();
 }

@@ -25,6 +25,9 @@ public:
     create(const std::string& name, const CgroupLimits& limits, const std::filesystem::path& root = "/sys/fs/cgroup");
     /// Takes over what another process has made: removed at the end like one's own.
     [[nodiscard]] static Cgroup adopt(std::vector<std::filesystem::path> folders);
+    /// Removes those that a former process has left where create() would make them: named "muster-...-MARK" and without
+    /// processes. Gives their number.
+    static int remove_left(const std::string& mark, const std::filesystem::path& root = "/sys/fs/cgroup");
     ~Cgroup();
     Cgroup(Cgroup&&) noexcept = default;
     Cgroup& operator=(Cgroup&&) noexcept;

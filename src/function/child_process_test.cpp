@@ -111,5 +111,24 @@ TEST(Cgroup, limits_the_cpu_where_it_may) {
     EXPECT_EQ(*child->wait(Deadline::after(soon)), "") << "the child is not in its control group";
 }
 
+TEST(Cgroup, removes_what_a_former_agent_has_left_when_it_is_empty_and_marked) {
+    const std::string mark = random_hex(4);
+    const std::string name = "muster-test-" + random_hex(4) + "-";
+    auto used = Cgroup::create(name + "used-" + mark, {.cpu_cores = 0.25, .memory_bytes = 64 << 20});
+    auto other = Cgroup::create(name + "other-" + random_hex(4), {.cpu_cores = 0.25});
+    auto empty = Cgroup::create(name + "empty-" + mark, {.cpu_cores = 0.25, .memory_bytes = 64 << 20});
+    if (!used || !other || !empty) {
+        GTEST_SKIP() << "no control group may be made here";
+    }
+    auto child = ChildProcess::start({.program = "/bin/sleep", .arguments = {"1000"}, .cgroup = &*used});
+    ASSERT_TRUE(child.ok());
+    EXPECT_EQ(Cgroup::remove_left(mark), static_cast<int>(empty->folders().size()));
+    for (const auto& folder : empty->folders()) {
+        EXPECT_FALSE(std::filesystem::exists(folder));
+    }
+    EXPECT_TRUE(std::filesystem::exists(used->folders().front()));
+    EXPECT_TRUE(std::filesystem::exists(other->folders().front()));
+}
+
 } // namespace
 } // namespace muster::function

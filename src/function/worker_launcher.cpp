@@ -1,5 +1,6 @@
 #include "function/worker_launcher.h"
 
+#include "base/digest.h"
 #include "base/log.h"
 #include "function/socket_worker.h"
 #include "function/sockets.h"
@@ -41,9 +42,22 @@ private:
     std::vector<std::string> addresses_;
 };
 
+/// The same for every agent of one state folder, and for no other on this machine.
+std::string mark_of(const fs::path& state_folder) {
+    constexpr std::size_t digits = 8;
+    std::error_code code;
+    const fs::path canonical = fs::weakly_canonical(state_folder, code);
+    return sha256_hex((code ? state_folder : canonical).string()).substr(0, digits);
+}
+
 class ProcessLauncher final : public WorkerLauncher {
 public:
-    explicit ProcessLauncher(LauncherSettings settings) : settings_{std::move(settings)} {}
+    explicit ProcessLauncher(LauncherSettings settings)
+        : settings_{std::move(settings)}, cgroup_mark_{mark_of(settings_.state_folder)} {
+        if (const int removed = Cgroup::remove_left(cgroup_mark_); removed > 0) {
+            log::info("control groups of a former agent removed count={}", removed);
+        }
+    }
 
     Result<std::unique_ptr<PeerListener>> listen(const std::string& /*job*/) override {
         auto socket = listen_on(settings_.data_host, settings_.port_low, settings_.port_high);
@@ -199,7 +213,7 @@ private:
         }
         // A tenth more than the worker's own limit: its clean exception comes before the kernel's kill.
         auto made = Cgroup::create(
-            fmt::format("muster-{}-{}", job, random_hex(4)),
+            fmt::format("muster-{}-{}-{}", job, random_hex(4), cgroup_mark_),
             {.cpu_cores = limits.cpu_cores, .memory_bytes = limits.memory_bytes + limits.memory_bytes / 10});
         if (!made) {
             log::warning(
@@ -211,6 +225,7 @@ private:
     }
 
     LauncherSettings settings_;
+    std::string cgroup_mark_; ///< ends the names of this function's control groups
 };
 
 } // namespace

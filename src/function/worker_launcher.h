@@ -23,6 +23,7 @@ struct LauncherSettings {
     std::vector<std::string> allow_missing_isolation{}; ///< parts the operator has opted out of by name
 };
 
+/// Also removes the empty control groups that a former agent of this state folder has left.
 [[nodiscard]] std::unique_ptr<WorkerLauncher> worker_launcher(LauncherSettings settings);
 
 } // namespace muster::function
