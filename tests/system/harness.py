@@ -11,13 +11,13 @@ import yaml
 
 from https import FLAT, MERGE, TREE, Answer, Client, path_of
 from processes import (BIN, ROOT, START_SECONDS, STOP_SECONDS, Program, alive, become_subreaper, descendants, muster,
-                       muster_json, process_table, reap_orphans, wait_for)
+                       muster_json, orphans, process_table, reap_orphans, wait_for)
 from trained import (HEADER, OWN, REPOSITORY, function_dn, process_dn, recipe, report_dn, request_attributes, request_dn,
                      rows, write_table)
 
 __all__ = ["BIN", "FLAT", "HEADER", "MERGE", "OWN", "REPOSITORY", "ROOT", "START_SECONDS", "STOP_SECONDS", "TREE",
            "Answer", "Authority", "Client", "Program", "Site", "alive", "become_subreaper", "descendants",
-           "function_dn", "muster", "muster_json", "path_of", "process_dn", "process_table", "reap_orphans", "recipe",
+           "function_dn", "muster", "muster_json", "orphans", "path_of", "process_dn", "process_table", "reap_orphans", "recipe",
            "report_dn", "request_attributes", "request_dn", "rows", "wait_for", "write_table"]
 
 JOB_SECONDS = 60.0
@@ -201,8 +201,9 @@ class Site:
         assert answer.status == 200, answer.words()
 
     def workers(self):
-        """Ids of the living workers of all functions."""
-        return [pid for program in self.functions.values() for pid in program.children("muster-worker")]
+        """Ids of the living workers of all functions, and of those that have outlived their agent."""
+        own = [pid for program in self.functions.values() for pid in program.children("muster-worker")]
+        return own + orphans("muster-worker")
 
     def audit(self):
         return [json.loads(line) for line in (self.state / "audit.jsonl").read_text().splitlines()]
@@ -211,6 +212,11 @@ class Site:
         """Every function is free and no worker, data process or job folder is left of a job."""
         self.wait_connected(*names)
         wait_for("workers ended", lambda: not self.workers())
+        for name in names or self.functions:
+            wait_for(f"job folders of {name} removed", lambda name=name: not self.job_folders(name))
+
+    def job_folders(self, name):
+        return list((self.folder / "functions" / name / "jobs").glob("*"))
 
     def stop(self):
         for program in [*self.functions.values(), *([self.producer] if self.producer else [])]:

@@ -65,6 +65,12 @@ def descendants(pid, name=None):
     return found
 
 
+def orphans(name):
+    """Ids of living processes whose parent has died: they became ours."""
+    return [pid for pid, (parent, state, its_name) in process_table().items()
+            if parent == os.getpid() and state != "Z" and its_name == name]
+
+
 def alive(pid):
     return process_table().get(pid, (0, "Z", ""))[1] != "Z"
 

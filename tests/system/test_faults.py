@@ -1,10 +1,13 @@
 """Parts die in the middle: a job ends with a model or with a reason, and nothing stays behind."""
 import contextlib
+import hashlib
 import os
+import pathlib
 import signal
 import subprocess
 
 import pytest
+import yaml
 
 import harness
 from harness import (REPOSITORY, alive, function_dn, process_dn, recipe, report_dn, request_attributes, request_dn,
@@ -179,28 +182,131 @@ def test_producer_killed_before_training(own_site, phase):
     works_again(site, "kept-next")
 
 
+def training_function(site):
+    """(name, its program, its worker) of a function that trains."""
+    name, program = next(each for each in site.functions.items() if each[1].children("muster-worker"))
+    return name, program, program.children("muster-worker")[0]
+
+
+def control_groups(site, name):
+    """Those of a function; their names end with a mark of its state folder."""
+    mark = hashlib.sha256(os.fsencode((site.folder / "functions" / name).resolve())).hexdigest()[:8]
+    return [str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob(f"muster-*-{mark}") if path.is_dir()]
+
+
 def test_agent_killed_in_training(own_site):
-    """The job ends with its name; the worker ends by its lease; the agent comes back with its keys."""
+    """It does not come back in time: the job ends with its name. What it left is ended when it does."""
     site = own_site
     site.submit("orphan", aIMLInferenceName="ENDLESS")
     site.wait_training("orphan")
-    name = next(name for name, program in site.functions.items() if program.children("muster-worker"))
-    program = site.functions[name]
-    (worker, *_) = program.children("muster-worker")
+    name, program, worker = training_function(site)
     program.kill()
     site.wait_status("orphan", "CANCELLED")
     assert function_dn(name) in site.reason("orphan"), site.reason("orphan")
     site.again(name)
     works_again(site, "orphan-next")
+    assert not alive(worker) and not control_groups(site, name)
+
+
+def test_worker_without_agent_ends_by_its_lease(own_site):
+    site = own_site
+    site.submit("alone", aIMLInferenceName="ENDLESS")
+    site.wait_training("alone")
+    name, program, worker = training_function(site)
+    program.kill()
+    left = control_groups(site, name)
     wait_for("the worker's end by its lease", lambda: not alive(worker), 40.0)
+    site.wait_status("alone", "CANCELLED")
+    assert control_groups(site, name) == left, "nobody is there to remove them"
+    site.again(name)
+    site.nothing_left()
+    assert not control_groups(site, name)
+
+
+def test_agent_killed_in_training_takes_its_worker_over(own_site):
+    """kill -9 and a new start within the time: the same worker trains to the end, with the others."""
+    site = own_site
+    site.add_recipe(recipe("long", "LONG", source="big/train", batch=4000, epochs=80,
+                           model={"family": "mlp", "hidden": [512, 512]}))
+    site.submit("twice", aIMLInferenceName="LONG")
+    site.wait_training("twice")
+    assert len(site.workers()) == 2, "the job is too small for two"
+    name, program, worker = training_function(site)
+    program.kill()
+    assert alive(worker)
+    site.again(name)
+    site.wait_connected(name, free=False)
+    assert alive(worker) and not site.functions[name].children("muster-worker"), "a second worker was started"
+    site.wait_status("twice", "FINISHED", seconds=90)
+    objects = site.client().objects()
+    assert len([dn for dn in objects if dn.startswith(f"{REPOSITORY},MLModel=twice") and dn.count(",") == 2]) == 1
+    assert report_dn("twice") in objects
+    site.nothing_left()
+    assert not control_groups(site, name)
+    works_again(site, "twice-next")
+
+
+def test_all_agents_killed_while_their_workers_finish(own_site):
+    """What a worker says while nobody listens is said again; the model is uploaded by the agent that comes back."""
+    site = own_site
+    site.configuration["times"] = {**site.configuration["times"], "reconnect_wait_seconds": 60}
+    site.producer.stop()
+    site.start_producer()
+    site.wait_connected()
+    for name in site.functions:  # longer leases: the workers wait for somebody to take their word
+        site.functions[name].stop()
+        configuration = yaml.safe_load((site.folder / f"{name}.function.yaml").read_text())
+        configuration["times"]["worker_lease_seconds"] = 60
+        (site.folder / f"{name}.function.yaml").write_text(yaml.safe_dump(configuration))
+        site.again(name)
+    site.wait_connected()
+    site.add_recipe(recipe("middle", "MIDDLE", batch=8, epochs=100))
+    site.submit("unheard", aIMLInferenceName="MIDDLE")
+    site.wait_training("unheard")
+    workers = site.workers()
+    for program in site.functions.values():
+        program.kill()
+    logs = list((site.folder / "functions").glob("*/jobs/*/worker.log"))
+    assert len(logs) == len(workers)
+    wait_for("the workers' end of training", lambda: all(" trained " in log.read_text() for log in logs), 60.0)
+    assert all(alive(pid) for pid in workers)
+    for name in list(site.functions):
+        site.again(name)
+    site.wait_status("unheard", "FINISHED")
+    site.nothing_left()
+
+
+def test_agent_and_worker_killed(own_site):
+    """Nobody is left to go on: the job ends with the reason, and the next start of the agent clears up."""
+    site = own_site
+    site.submit("both", aIMLInferenceName="ENDLESS")
+    site.wait_training("both")
+    name, program, worker = training_function(site)
+    program.kill()
+    os.kill(worker, signal.SIGKILL)
+    site.again(name)
+    site.wait_status("both", "CANCELLED")
+    assert site.reason("both").startswith("SYSTEM:"), site.reason("both")
+    no_model(site, "both")
+    site.nothing_left()
+    assert not control_groups(site, name)
+    works_again(site, "both-next")
+
+
+def test_two_agents_cannot_share_a_state(own_site):
+    """A second one would take the first one's worker over."""
+    second = harness.Program(own_site.folder / "second.log", "function", "--config",
+                               own_site.folder / "gnb-1.function.yaml")
+    code, _ = second.wait()
+    assert code != 0 and "another muster function" in second.words(), second.words()
+    works_again(own_site, "after")
 
 
 def test_agent_asked_to_end_in_training(own_site):
     site = own_site
     site.submit("leaving", aIMLInferenceName="ENDLESS")
     site.wait_training("leaving")
-    name = next(name for name, program in site.functions.items() if program.children("muster-worker"))
-    program = site.functions[name]
+    name, program, _ = training_function(site)
     below = program.children()
     assert program.stop() == 0
     assert not [pid for pid in below if alive(pid)]
