@@ -210,85 +210,102 @@ std::string cost_of_equality(const PlanCandidate& equal) {
                        1.0 / slowest->compute_seconds / mean_speed);
 }
 
-} // namespace
-
-Result<Plan> decide(const Question& question) {
-    std::optional<PlanCandidate> best_one;
-    std::optional<PlanCandidate> best_many;
-    Plan plan{.batch = question.batch, .steps = question.steps};
-    std::vector<PlanCandidate> ones;
+std::optional<PlanCandidate> best_alone(const Question& question) {
+    std::optional<PlanCandidate> best;
     for (std::size_t i = 0; i < question.candidates.size(); ++i) {
         auto one = by_speed(question, {i});
-        if (one && (!best_one || one->step_seconds < best_one->step_seconds)) {
-            best_one = one;
+        if (one && (!best || one->step_seconds < best->step_seconds)) {
+            best = std::move(one);
         }
     }
+    return best;
+}
+
+std::optional<PlanCandidate> best_together(const Question& question) {
+    std::optional<PlanCandidate> best;
     for (const Subset& subset : subsets_of(question)) {
         auto many = by_speed(question, subset);
         // A member without rows only costs communication; the subset without it is priced as well.
         const bool idle =
             many && std::ranges::any_of(many->members, [](const PlanMember& member) { return member.batch_rows == 0; });
-        if (many && !idle && (!best_many || many->total_seconds < best_many->total_seconds)) {
-            best_many = std::move(many);
+        if (many && !idle && (!best || many->total_seconds < best->total_seconds)) {
+            best = std::move(many);
         }
     }
-    if (!best_one && !best_many) {
-        return nothing_fits(question);
-    }
-    if (best_one) {
-        plan.candidates.push_back(*best_one);
-    }
-    std::optional<std::size_t> equal_index;
-    if (question.candidates.size() > 1) {
-        Subset all(question.candidates.size());
-        std::iota(all.begin(), all.end(), std::size_t{0});
-        equal_index = plan.candidates.size();
-        plan.candidates.push_back(equal_shares(question, all));
-        plan.candidates.back().reason = "rejected: " + cost_of_equality(plan.candidates.back());
-    }
-    if (!best_many) {
-        plan.chosen = 0;
-        plan.why = question.candidates.size() == 1 ? "one function is available and the job fits it"
-                                                   : "no several functions fit the job";
-        plan.candidates.front().reason = "chosen: " + plan.why;
-        return plan;
-    }
-    plan.candidates.push_back(*best_many);
+    return best;
+}
+
+/// Equal shares for all, only to show what they would cost.
+PlanCandidate equal_for_all(const Question& question) {
+    Subset all(question.candidates.size());
+    std::iota(all.begin(), all.end(), std::size_t{0});
+    PlanCandidate equal = equal_shares(question, all);
+    equal.reason = "rejected: " + cost_of_equality(equal);
+    return equal;
+}
+
+/// The first candidate of `plan` is one function, the last are several: is distribution worth it?
+void weigh(const Question& question, Plan& plan) {
+    PlanCandidate& one = plan.candidates.front();
     PlanCandidate& many = plan.candidates.back();
-    const std::size_t many_index = plan.candidates.size() - 1;
-    if (!best_one) {
-        plan.chosen = many_index;
-        plan.why = "the job fits no single function's memory";
-        many.reason = "chosen: " + plan.why;
-        return plan;
-    }
-    const double gain = best_one->total_seconds / many.total_seconds;
+    const double gain = one.total_seconds / many.total_seconds;
     const double needed = 1.0 + 2.0 * question.model_error;
-    const bool one_late = best_one->late_seconds > 0.0 && many.total_seconds < best_one->total_seconds;
-    if (one_late || gain > needed) {
-        plan.chosen = many_index;
-        plan.why = fmt::format("{} functions are predicted {:.2f}x as fast as {} alone",
-                               many.members.size(),
-                               gain,
-                               last_components(best_one->members[0].dn));
-        if (one_late) {
-            plan.why += fmt::format(", which would be {:.0f} s late", best_one->late_seconds);
-        }
-        if (equal_index) {
-            plan.why += "; " + cost_of_equality(plan.candidates[*equal_index]);
-        }
-        many.reason = "chosen: " + plan.why;
-        plan.candidates[0].reason = fmt::format("rejected: {:.2f}x slower", gain);
-    } else {
+    const bool one_late = one.late_seconds > 0.0 && many.total_seconds < one.total_seconds;
+    if (!one_late && gain <= needed) {
         plan.chosen = 0;
         plan.why = fmt::format("distribution is not needed: {} functions are predicted only {:.2f}x as fast, less than "
                                "{:.2f}x which would outweigh the prediction's error",
                                many.members.size(),
                                gain,
                                needed);
-        plan.candidates[0].reason = "chosen: " + plan.why;
+        one.reason = "chosen: " + plan.why;
         many.reason = fmt::format("rejected: a gain of {:.2f}x is too small", gain);
+        return;
     }
+    plan.chosen = plan.candidates.size() - 1;
+    plan.why = fmt::format("{} functions are predicted {:.2f}x as fast as {} alone",
+                           many.members.size(),
+                           gain,
+                           last_components(one.members[0].dn));
+    if (one_late) {
+        plan.why += fmt::format(", which would be {:.0f} s late", one.late_seconds);
+    }
+    plan.why += "; " + cost_of_equality(plan.candidates[1]);
+    many.reason = "chosen: " + plan.why;
+    one.reason = fmt::format("rejected: {:.2f}x slower", gain);
+}
+
+} // namespace
+
+Result<Plan> decide(const Question& question) {
+    auto one = best_alone(question);
+    auto many = best_together(question);
+    if (!one && !many) {
+        return nothing_fits(question);
+    }
+    const bool fits_one = one.has_value();
+    Plan plan{.batch = question.batch, .steps = question.steps};
+    if (one) {
+        plan.candidates.push_back(std::move(*one));
+    }
+    if (question.candidates.size() > 1) {
+        plan.candidates.push_back(equal_for_all(question));
+    }
+    if (!many) {
+        plan.chosen = 0;
+        plan.why = question.candidates.size() == 1 ? "one function is available and the job fits it"
+                                                   : "no several functions fit the job";
+        plan.candidates.front().reason = "chosen: " + plan.why;
+        return plan;
+    }
+    plan.candidates.push_back(std::move(*many));
+    if (!fits_one) {
+        plan.chosen = plan.candidates.size() - 1;
+        plan.why = "the job fits no single function's memory";
+        plan.candidates.back().reason = "chosen: " + plan.why;
+        return plan;
+    }
+    weigh(question, plan);
     return plan;
 }
 
