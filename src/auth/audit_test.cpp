@@ -13,10 +13,11 @@ namespace muster::auth {
 namespace {
 
 class Audit : public testing::Test {
-protected:
+public:
     Audit() { std::filesystem::create_directories(folder_); }
     ~Audit() override { std::filesystem::remove_all(folder_); }
 
+protected:
     static std::vector<nlohmann::json> lines(const std::filesystem::path& path) {
         std::vector<nlohmann::json> all;
         std::istringstream text{read_file(path).value()};

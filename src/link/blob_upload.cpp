@@ -9,8 +9,8 @@
 #include <cerrno>
 #include <charconv>
 #include <condition_variable>
-#include <cstring>
 #include <mutex>
+#include <system_error>
 
 namespace muster::link {
 namespace {
@@ -30,7 +30,8 @@ Result<Source> open_source(const std::filesystem::path& file) {
     Source source{UniqueFd{::open(file.c_str(), O_RDONLY | O_CLOEXEC)}};
     struct stat status {};
     if (!source.fd.valid() || ::fstat(source.fd.get(), &status) != 0) {
-        return Error{ErrorCode::not_found, fmt::format("cannot read {}: {}", file.string(), std::strerror(errno))};
+        return Error{ErrorCode::not_found,
+                     fmt::format("cannot read {}: {}", file.string(), std::generic_category().message(errno))};
     }
     source.bytes = status.st_size;
     return source;
@@ -46,7 +47,7 @@ Result<std::string> read_part(const Source& source, std::int64_t offset, std::si
         }
         if (got <= 0) {
             return Error{ErrorCode::not_found,
-                         fmt::format("the file cannot be read to its end: {}", std::strerror(errno))};
+                         fmt::format("the file cannot be read to its end: {}", std::generic_category().message(errno))};
         }
         have += static_cast<std::size_t>(got);
     }

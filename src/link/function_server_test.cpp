@@ -66,7 +66,7 @@ struct FunctionServerTest : testing::Test {
         return peer;
     }
     [[nodiscard]] Peer join(const std::string& dn = gnb) {
-        const auto peer = open(dn);
+        auto peer = open(dn);
         peer.say(Hello{.dn = dn});
         return peer;
     }
@@ -151,7 +151,9 @@ TEST_F(FunctionServerTest, lets_a_second_connection_replace_the_first_after_its_
 TEST_F(FunctionServerTest, loses_a_silent_function_sooner_while_it_is_busy) {
     const auto idle = join();
     const auto busy = join("SubNetwork=1,MLTrainingFunction=2");
-    busy.say(Heartbeat{{}, {HeldJob{"j", 1, "running"}}});
+    Heartbeat heartbeat;
+    heartbeat.jobs.push_back({"j", 1, "running"});
+    busy.say(heartbeat);
     clock.advance(2'001ms);
     server.step();
     EXPECT_TRUE(busy.wire->closed);

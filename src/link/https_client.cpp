@@ -22,8 +22,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <limits>
+#include <system_error>
 
 namespace muster::link {
 namespace {
@@ -58,7 +58,8 @@ struct Sink {
                 continue;
             }
             if (done < 0) {
-                return Error{ErrorCode::unavailable, fmt::format("cannot write: {}", std::strerror(errno))};
+                return Error{ErrorCode::unavailable,
+                             fmt::format("cannot write: {}", std::generic_category().message(errno))};
             }
             data += done;
             size -= static_cast<std::size_t>(done);
@@ -374,7 +375,8 @@ Result<Answer> HttpsClient::download(const std::string& path,
     }
     UniqueFd target{::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
     if (!target.valid()) {
-        return Error{ErrorCode::unavailable, fmt::format("cannot write {}: {}", file.string(), std::strerror(errno))};
+        return Error{ErrorCode::unavailable,
+                     fmt::format("cannot write {}: {}", file.string(), std::generic_category().message(errno))};
     }
     Exchange exchange{std::move(*request), {}, {}, true};
     exchange.sink = {&exchange.answer.body, connection_->answer_bytes_max(), target.get(), bytes_max};

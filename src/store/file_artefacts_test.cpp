@@ -24,7 +24,7 @@ protected:
         return FileArtefacts::open(settings).value();
     }
     [[nodiscard]] fs::path file(const std::string& content) const {
-        const fs::path path = folder_.path() / "file";
+        fs::path path = folder_.path() / "file";
         EXPECT_TRUE(replace_file(path, content));
         return path;
     }

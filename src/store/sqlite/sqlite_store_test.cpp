@@ -75,10 +75,10 @@ TEST(SqliteStore, refuses_files_that_are_not_its_own) {
 
 TEST(SqliteStore, keeps_nothing_of_a_commit_that_does_not_fit_and_goes_on) {
     const TemporaryFolder folder;
-    const SqliteSettings settings{.path = folder.path() / "store.db", .bytes_max = 256 * 1024};
+    const SqliteSettings settings{.path = folder.path() / "store.db", .bytes_max = std::int64_t{256} * 1024};
     const auto store = open_store(settings);
     ASSERT_TRUE(commit(*store, {{"object", "a", "1"}}));
-    const std::string large(512 * 1024, 'x');
+    const std::string large(std::size_t{512} * 1024, 'x');
     for (int i = 0; i < 3; ++i) {
         EXPECT_THROW(static_cast<void>(commit(*store, {{"object", "a", "2"}, {"object", "b", large}})), StoreDown);
         EXPECT_EQ(store->list("object"), (std::vector<Record>{{"object", "a", "1", 1}}));
@@ -108,7 +108,7 @@ int write_until_the_disk_is_full(const SqliteSettings& settings) {
     const auto store = SqliteStore::open(settings).value();
     rlimit limit{};
     ::getrlimit(RLIMIT_FSIZE, &limit);
-    const rlimit small{512 * 1024, limit.rlim_max};
+    const rlimit small{rlim_t{512} * 1024, limit.rlim_max};
     if (::setrlimit(RLIMIT_FSIZE, &small) != 0) {
         return 1;
     }
