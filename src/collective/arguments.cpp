@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <cstdint>
 
 namespace muster::collective {
 namespace {
@@ -13,6 +13,18 @@ namespace {
 template <typename... Args>
 [[noreturn]] void refuse(fmt::format_string<Args...> text, Args&&... args) {
     throw std::invalid_argument{fmt::format(text, std::forward<Args>(args)...)};
+}
+
+/// A sum that wraps around would let blocks lie outside of the buffer.
+std::size_t total_of(const char* operation, std::span<const std::size_t> lengths) {
+    std::size_t total = 0;
+    for (const auto length : lengths) {
+        if (length > SIZE_MAX - total) {
+            refuse("{} with lengths that no memory holds", operation);
+        }
+        total += length;
+    }
+    return total;
 }
 
 } // namespace
@@ -57,7 +69,7 @@ void check_lengths(const char* operation, std::size_t bytes, std::span<const std
     if (lengths.size() != static_cast<std::size_t>(size)) {
         refuse("{} with {} lengths for {} ranks", operation, lengths.size(), size);
     }
-    const auto total = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
+    const auto total = total_of(operation, lengths);
     if (bytes != total) {
         refuse("{} with {} bytes for all ranks, where the lengths say {}", operation, bytes, total);
     }
@@ -81,7 +93,7 @@ void check_rooted(const char* operation,
                   int rank,
                   int size,
                   int root) {
-    const auto total = std::accumulate(lengths.begin(), lengths.end(), std::size_t{0});
+    const auto total = total_of(operation, lengths);
     if (rank != root && all != 0) {
         refuse("{} with {} bytes for all ranks, which belong to the root alone", operation, all);
     }

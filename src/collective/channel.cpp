@@ -302,6 +302,15 @@ void Channel::clashed(const Clash& clash, const Call& call) {
     case Clash::Kind::out_of_order:
         fail(
             record({clash.peer, fmt::format("{} sent a frame out of order in {}", peer, text_of(clash.theirs))}, true));
+    case Clash::Kind::went_on:
+        fail(record({clash.peer,
+                     fmt::format("ranks call different collectives: {} went on to {} and has not sent what {} expects "
+                                 "in {}",
+                                 peer,
+                                 text_of(clash.theirs),
+                                 self,
+                                 text_of(call))},
+                    true));
     case Clash::Kind::other_call:
         break;
     }

@@ -250,7 +250,9 @@ void reduce_along_chain(Channel& channel, std::span<std::byte> data, const Reduc
 
 void exchange_blocks(Channel& channel,
                      std::span<const std::span<const std::byte>> send,
-                     std::span<const std::span<std::byte>> receive) {
+                     std::span<const std::span<std::byte>> receive,
+                     EmptyBlocks empty_blocks) {
+    const bool all = empty_blocks == EmptyBlocks::travel;
     const int size = channel.size();
     const int rank = channel.rank();
     std::deque<Receiving> receives(static_cast<std::size_t>(size));
@@ -258,14 +260,14 @@ void exchange_blocks(Channel& channel,
     for (int i = 1; i < size; ++i) {
         const int from = (rank + size - i) % size;
         const auto place = static_cast<std::size_t>(from);
-        if (!receive[place].empty()) {
+        if (all || !receive[place].empty()) {
             channel.receive(receives[place], from, 0, receive[place]);
         }
     }
     for (int i = 1; i < size; ++i) {
         const int to = (rank + i) % size;
         const auto place = static_cast<std::size_t>(to);
-        if (!send[place].empty()) {
+        if (all || !send[place].empty()) {
             channel.send(sends[place], to, 0, send[place]);
         }
     }

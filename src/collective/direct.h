@@ -23,9 +23,13 @@ void reduce_blocks(Channel& channel,
                    const Reduction& reduction);
 /// Partial results pass along the ranks from root + 1 to the root.
 void reduce_along_chain(Channel& channel, std::span<std::byte> data, const Reduction& reduction, int root);
+/// Whether a block without bytes is a message: when only sender and receiver know its length, it must be one, or
+/// they could not find out that they disagree.
+enum class EmptyBlocks { skipped, travel };
 /// send[r] goes to rank r; receive[r] comes from rank r. This rank's own is copied.
 void exchange_blocks(Channel& channel,
                      std::span<const std::span<const std::byte>> send,
-                     std::span<const std::span<std::byte>> receive);
+                     std::span<const std::span<std::byte>> receive,
+                     EmptyBlocks empty_blocks = EmptyBlocks::skipped);
 
 } // namespace muster::collective

@@ -7,12 +7,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace muster::collective {
 namespace {
 
-constexpr std::size_t groups_max = 4096;     // of which this rank knows nothing yet, or that are gone
-constexpr std::size_t announced_max = 65536; // in one group
+// What one peer can make this rank keep, besides its credit. Its own, so that no peer is blamed for another.
+constexpr std::size_t groups_max = 1024;     // of which this rank knows nothing yet
+constexpr std::size_t announced_max = 65536; // in all groups
+constexpr std::size_t grants_max = 256;      // in one group, for messages that this rank has not sent yet
+constexpr std::size_t closed_max = 4096;     // groups that are gone and may still be spoken of
 constexpr std::size_t message_overhead = 64; // what an empty message costs of the credit
 
 std::size_t cost_of(std::size_t payload_bytes) {
@@ -21,6 +25,11 @@ std::size_t cost_of(std::size_t payload_bytes) {
 
 bool is_transfer(const Call& call) {
     return call.collective == Collective::transfer;
+}
+
+/// A large message of a collective needs no announcement to be granted; it gets one for the sake of its call and size.
+bool granted_when_posted(const FrameHeader& header) {
+    return !is_transfer(header.call) && header.message_bytes > eager_bytes_max;
 }
 
 } // namespace
@@ -47,7 +56,7 @@ void Lane::send(Sending& sending,
     MUSTER_ASSERT(sending.done());
     sending.done_.store(false, std::memory_order_relaxed);
     sending.lane_ = this;
-    auto& box = boxes_[channel];
+    auto& box = own_box(channel);
     if (torn_down_ || box.dropped) {
         return; // Whoever waits for it learns of the failure.
     }
@@ -104,14 +113,19 @@ void Lane::receive(
     receiving.place_ = place;
     receiving.received_ = 0;
     receiving.number_.reset();
-    auto& box = boxes_[channel];
+    auto& box = own_box(channel);
     if (torn_down_ || box.dropped) {
         return;
     }
     if (!take_arrived(box, receiving)) {
         box.posted.push_back(&receiving);
-        const bool streams = std::ranges::find(box.streams, std::pair{peer, call.sequence}) != box.streams.end();
-        if (!is_transfer(call) && place.size() > eager_bytes_max && !streams) {
+        if (!is_transfer(call)) {
+            const auto ahead = std::ranges::find(box.ahead, peer, &std::pair<int, Call>::first);
+            if (ahead != box.ahead.end() && ahead->second.sequence > call.sequence) {
+                set_clash(box, {.kind = Clash::Kind::went_on, .peer = peer, .theirs = ahead->second});
+            }
+        }
+        if (!is_transfer(call) && place.size() > eager_bytes_max && !streams(box, peer, call)) {
             push_control(peer,
                          {.kind = FrameKind::grant,
                           .call = call,
@@ -133,7 +147,13 @@ bool Lane::take_arrived(Box& box, Receiving& receiving) {
     }
     const auto arrived = std::move(*entry);
     box.arrived.erase(entry);
+    if (arrived.announced) {
+        --peers_[static_cast<std::size_t>(arrived.peer)].announced;
+    }
     if (!bind(box, receiving, arrived.peer, arrived.header)) {
+        return false;
+    }
+    if (arrived.announced && granted_when_posted(arrived.header)) {
         return false;
     }
     if (arrived.announced) {
@@ -183,7 +203,7 @@ void Lane::finish(Box& box, Receiving& receiving) {
 
 void Lane::grant_call(std::uint64_t channel, int peer, const Call& call) {
     const std::scoped_lock lock{mutex_};
-    auto& box = boxes_[channel];
+    auto& box = own_box(channel);
     if (torn_down_ || box.dropped) {
         return;
     }
@@ -230,7 +250,7 @@ void Lane::let_go(Receiving& receiving) {
 
 void Lane::begin_call(std::uint64_t channel, const Call& call) {
     const std::scoped_lock lock{mutex_};
-    auto& box = boxes_[channel];
+    auto& box = own_box(channel);
     box.current = call;
     for (const auto& arrived : box.arrived) {
         check_call(box, arrived.peer, arrived.header.call);
@@ -245,7 +265,7 @@ void Lane::begin_call(std::uint64_t channel, const Call& call) {
 
 void Lane::end_call(std::uint64_t channel) {
     const std::scoped_lock lock{mutex_};
-    auto& box = boxes_[channel];
+    auto& box = own_box(channel);
     box.ended = box.current.sequence;
     std::erase_if(box.grants, [&](const Grant& grant) { return grant.call.sequence <= box.ended; });
     box.streams.clear();
@@ -257,10 +277,35 @@ void Lane::end_call(std::uint64_t channel) {
 }
 
 void Lane::check_call(Box& box, int peer, const Call& call) {
-    const bool same_place = !is_transfer(call) && call.sequence == box.current.sequence && call.sequence != 0;
-    if (same_place && call != box.current) {
+    if (is_transfer(call) || call.sequence < box.current.sequence) {
+        return;
+    }
+    if (call.sequence > box.current.sequence) {
+        note_ahead(box, peer, call);
+    } else if (call.sequence != 0 && call != box.current) {
         set_clash(box, {.peer = peer, .theirs = call});
     }
+}
+
+/// A peer gives all its messages of a call to the connection before it begins the next one, so what is expected of it
+/// now will never come.
+void Lane::note_ahead(Box& box, int peer, const Call& call) {
+    const auto entry = std::ranges::find(box.ahead, peer, &std::pair<int, Call>::first);
+    if (entry == box.ahead.end()) {
+        box.ahead.emplace_back(peer, call);
+    } else {
+        entry->second = call;
+    }
+    const bool expected = std::ranges::any_of(box.posted, [&](const Receiving* receiving) {
+        return receiving->peer_ == peer && !is_transfer(receiving->call_) && receiving->call_.sequence < call.sequence;
+    });
+    if (expected) {
+        set_clash(box, {.kind = Clash::Kind::went_on, .peer = peer, .theirs = call});
+    }
+}
+
+bool Lane::streams(const Box& box, int peer, const Call& call) {
+    return std::ranges::find(box.streams, std::pair{peer, call.sequence}) != box.streams.end();
 }
 
 void Lane::set_clash(Box& box, const Clash& clash) {
@@ -272,24 +317,29 @@ void Lane::set_clash(Box& box, const Clash& clash) {
 
 std::optional<Clash> Lane::clash(std::uint64_t channel) {
     const std::scoped_lock lock{mutex_};
-    return boxes_[channel].clash;
+    const auto* box = known_box(channel);
+    return box == nullptr ? std::nullopt : box->clash;
 }
 
 std::optional<Failure> Lane::told(std::uint64_t channel) {
     const std::scoped_lock lock{mutex_};
-    return boxes_[channel].told;
+    const auto* box = known_box(channel);
+    return box == nullptr ? std::nullopt : box->told;
 }
 
 std::optional<Waiting> Lane::waiting(std::uint64_t channel, int peer) {
     const std::scoped_lock lock{mutex_};
-    const auto& all = boxes_[channel].waiting;
-    const auto entry = all.find(peer);
-    return entry == all.end() ? std::nullopt : std::optional{entry->second};
+    const auto* box = known_box(channel);
+    if (box == nullptr || !box->waiting.contains(peer)) {
+        return std::nullopt;
+    }
+    return box->waiting.at(peer);
 }
 
 std::uint64_t Lane::moved(std::uint64_t channel) {
     const std::scoped_lock lock{mutex_};
-    return boxes_[channel].moved;
+    const auto* box = known_box(channel);
+    return box == nullptr ? 0 : box->moved;
 }
 
 void Lane::send_control(const FrameHeader& header, int peer, std::vector<std::byte> payload) {
@@ -316,7 +366,9 @@ void Lane::forget(Box& box) {
     box.grants.clear();
     box.streams.clear();
     for (const auto& arrived : box.arrived) {
-        if (!arrived.announced) {
+        if (arrived.announced) {
+            --peers_[static_cast<std::size_t>(arrived.peer)].announced;
+        } else {
             give_back(arrived.peer, arrived.header);
         }
     }
@@ -325,7 +377,7 @@ void Lane::forget(Box& box) {
 
 void Lane::drop(std::uint64_t channel) {
     const std::scoped_lock lock{mutex_};
-    auto& box = boxes_[channel];
+    auto& box = own_box(channel);
     box.dropped = true;
     forget(box);
     for (auto& peer : peers_) {
@@ -344,7 +396,7 @@ void Lane::close(std::uint64_t channel) {
     const std::scoped_lock lock{mutex_};
     boxes_.erase(channel);
     closed_.push_back(channel);
-    if (closed_.size() > groups_max) {
+    if (closed_.size() > closed_max) {
         closed_.pop_front();
     }
 }
@@ -356,11 +408,29 @@ Lane::Box* Lane::box_of(int peer, std::uint64_t channel) {
     if (std::ranges::find(closed_, channel) != closed_.end()) {
         return nullptr;
     }
-    if (boxes_.size() >= groups_max) {
+    auto& strange = peers_[static_cast<std::size_t>(peer)].strange;
+    if (strange >= groups_max) {
         link(peer).set_broken("speaks of too many groups");
         return nullptr;
     }
-    return &boxes_[channel];
+    ++strange;
+    auto& box = boxes_[channel];
+    box.opener = peer;
+    return &box;
+}
+
+/// Of a group that this rank is in.
+Lane::Box& Lane::own_box(std::uint64_t channel) {
+    auto& box = boxes_[channel];
+    if (box.opener != any_peer) {
+        --peers_[static_cast<std::size_t>(std::exchange(box.opener, any_peer))].strange;
+    }
+    return box;
+}
+
+const Lane::Box* Lane::known_box(std::uint64_t channel) const {
+    const auto entry = boxes_.find(channel);
+    return entry == boxes_.end() ? nullptr : &entry->second;
 }
 
 bool Lane::fits(const Receiving& receiving, int peer, const FrameHeader& header) {
@@ -391,9 +461,12 @@ Place Lane::waste_for(const FrameHeader& header) {
 std::optional<Place> Lane::place_for(int peer, const FrameHeader& header) {
     auto& from = peers_[static_cast<std::size_t>(peer)];
     from.kept.clear();
-    if (header.offset + header.payload_bytes > header.message_bytes ||
+    if (header.payload_bytes > header.message_bytes || header.offset > header.message_bytes - header.payload_bytes ||
         (header.eager && (header.payload_bytes != header.message_bytes || header.payload_bytes > eager_bytes_max))) {
         from.link->set_broken("sent a frame that is no part of its message");
+        return {};
+    }
+    if (header.eager && !count_credit(peer, header)) {
         return {};
     }
     auto* box = box_of(peer, header.channel);
@@ -424,7 +497,7 @@ std::optional<Place> Lane::place_for(int peer, const FrameHeader& header) {
     if (is_transfer(header.call)) {
         return waste_for(header); // The receive was cancelled after it was granted.
     }
-    if (header.call != box->current) {
+    if (header.call != box->current || !streams(*box, peer, header.call)) {
         if (!box->clash) {
             from.link->set_broken("sent what it was not granted in " + text_of(header.call));
             return {};
@@ -470,12 +543,23 @@ void Lane::data_arrived(int peer, const FrameHeader& header, const Place& place)
     from.kept.clear();
 }
 
+/// Once for each eager frame. False when the peer has sent more than it may, which could fill this rank's memory.
+bool Lane::count_credit(int peer, const FrameHeader& header) {
+    auto& from = peers_[static_cast<std::size_t>(peer)];
+    from.used += cost_of(header.payload_bytes);
+    if (from.used > credit_bytes) {
+        from.link->set_broken("sent more than its credit without being asked, in " + text_of(header.call));
+        return false;
+    }
+    return true;
+}
+
 void Lane::give_back(int peer, const FrameHeader& header) {
     auto& to = peers_[static_cast<std::size_t>(peer)];
     to.owed += cost_of(header.payload_bytes);
     if (to.owed >= credit_bytes / 2 && !to.link->ended() && !torn_down_) {
         push_control(peer, {.kind = FrameKind::credit, .message_bytes = to.owed});
-        to.owed = 0;
+        to.used -= std::exchange(to.owed, 0);
     }
 }
 
@@ -524,21 +608,24 @@ void Lane::control_arrived(int peer, const FrameHeader& header, std::span<const 
 
 void Lane::announced(Box& box, int peer, const FrameHeader& header) {
     check_call(box, peer, header.call);
-    if (!is_transfer(header.call) && header.message_bytes > eager_bytes_max) {
-        return; // Granted when its place is there.
+    if (!is_transfer(header.call) && header.call.sequence <= box.ended) {
+        link(peer).set_broken("announces a message out of order in " + text_of(header.call));
+        return;
     }
     if (auto* receiving = match(box, peer, header)) {
-        if (bind(box, *receiving, peer, header)) {
+        if (bind(box, *receiving, peer, header) && !granted_when_posted(header)) {
             auto grant = header;
             grant.kind = FrameKind::grant;
             push_control(peer, grant);
         }
         return;
     }
-    if (box.arrived.size() >= announced_max) {
+    auto& announced = peers_[static_cast<std::size_t>(peer)].announced;
+    if (announced >= announced_max) {
         link(peer).set_broken("announces too many messages that nobody asks for");
         return;
     }
+    ++announced;
     box.arrived.push_back({.peer = peer, .header = header, .announced = true});
 }
 
@@ -569,6 +656,10 @@ void Lane::granted(Box& box, int peer, const FrameHeader& header) {
         box.held.erase(box.held.begin() + static_cast<std::ptrdiff_t>(i));
     }
     if (!transfer && (header.step == every_step || !used)) {
+        if (std::cmp_greater_equal(std::ranges::count(box.grants, peer, &Grant::peer), grants_max)) {
+            link(peer).set_broken("grants too many messages that nobody sends, in " + text_of(header.call));
+            return;
+        }
         box.grants.push_back({peer, header.call, header.step});
     }
 }

@@ -39,7 +39,12 @@ inline constexpr std::size_t credit_bytes = 256U << 10U;
 
 /// What a peer said of its group that does not fit what this rank is doing.
 struct Clash {
-    enum class Kind { other_call, other_size, out_of_order };
+    enum class Kind {
+        other_call,
+        other_size,
+        out_of_order,
+        went_on, ///< the peer is in a later call and has not sent what this rank still expects
+    };
     Kind kind{Kind::other_call};
     int peer{};
     Call theirs{};
@@ -151,6 +156,7 @@ private:
     };
     /// One group, as far as this lane has to do with it.
     struct Box {
+        int opener{any_peer}; ///< the peer that spoke of it first, until this rank does
         bool dropped{false};
         Call current{};
         std::uint64_t ended{0}; ///< sequence of the last call that is over
@@ -161,6 +167,7 @@ private:
         std::vector<std::pair<int, std::uint64_t>> streams{}; ///< calls that this rank granted as a whole
         std::uint64_t transfers{0};                           ///< sent so far
         std::unordered_map<int, Waiting> waiting{};
+        std::vector<std::pair<int, Call>> ahead{}; ///< what peers call that are further than this rank
         std::optional<Clash> clash{};
         std::optional<Failure> told{};
         std::uint64_t moved{0};
@@ -171,10 +178,18 @@ private:
         std::vector<std::byte> kept{};    ///< the eager message that is arriving without a place
         std::size_t credit{credit_bytes}; ///< that this rank may still send eagerly
         std::size_t owed{0};              ///< that this rank has to give back
+        std::size_t used{0};              ///< that the peer has used and was not given back
+        std::size_t announced{0};         ///< announcements of all groups that wait for a place
+        std::size_t strange{0};           ///< groups that only this peer has spoken of yet
     };
 
     // Matching (lane.cpp).
     Box* box_of(int peer, std::uint64_t channel);
+    Box& own_box(std::uint64_t channel);
+    [[nodiscard]] const Box* known_box(std::uint64_t channel) const;
+    static bool streams(const Box& box, int peer, const Call& call);
+    bool count_credit(int peer, const FrameHeader& header);
+    void note_ahead(Box& box, int peer, const Call& call);
     Link& link(int peer) { return *peers_[static_cast<std::size_t>(peer)].link; }
     void push_control(int peer, FrameHeader header, std::vector<std::byte> payload = {});
     void announced(Box& box, int peer, const FrameHeader& header);
@@ -196,6 +211,7 @@ private:
     void flush();
     void resume_stalled();
     void changed();
+    void stop_polling();
     Duration poll_and_move(std::unique_lock<std::mutex>& lock, SteadyTime until);
     void interrupt_poll();
     void look_for_trouble();

@@ -61,10 +61,19 @@ Duration Lane::turn(SteadyTime until, std::uint64_t seen) {
         return std::chrono::steady_clock::now() - before;
     }
     polling_ = true;
-    const auto waited = poll_and_move(lock, until);
+    try {
+        const auto waited = poll_and_move(lock, until);
+        stop_polling();
+        return waited;
+    } catch (...) { // Whoever waits for this thread must not wait for ever.
+        stop_polling();
+        throw;
+    }
+}
+
+void Lane::stop_polling() {
     polling_ = false;
     changed();
-    return waited;
 }
 
 void Lane::wake() {

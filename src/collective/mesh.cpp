@@ -32,8 +32,12 @@ Mesh::Mesh(const GroupSpec& spec, Edges edges)
     }
     for (std::size_t lane = 1; lane < lanes_.size(); ++lane) {
         movers_.emplace_back([this, &moved = *lanes_[lane]](const std::stop_token& stop) {
-            while (!stop.stop_requested() && !failed()) {
-                moved.turn(std::chrono::steady_clock::now() + mover_wait, moved.changes());
+            for (;;) {
+                const auto seen = moved.changes(); // First: a wake() after the question must count.
+                if (stop.stop_requested() || failed()) {
+                    return;
+                }
+                moved.turn(std::chrono::steady_clock::now() + mover_wait, seen);
             }
         });
     }

@@ -291,7 +291,7 @@ void MeshGroup::all_to_all(std::span<const std::byte> input,
     const auto self = static_cast<std::size_t>(rank());
     check_own_block(send_lengths[self], receive_lengths[self]);
     Operation operation{*channel_, {.collective = Collective::all_to_all}};
-    exchange_blocks(*channel_, cut(input, send_lengths), cut(output, receive_lengths));
+    exchange_blocks(*channel_, cut(input, send_lengths), cut(output, receive_lengths), EmptyBlocks::travel);
     operation.end();
 }
 
