@@ -261,4 +261,14 @@ bool Dn::within(const Dn& other) const {
            std::equal(other.components_.begin(), other.components_.end(), components_.begin());
 }
 
+std::string short_name(const std::string& dn) {
+    const std::string key = "ManagedElement=";
+    const auto element = dn.find(key);
+    if (element == std::string::npos) {
+        return dn.substr(dn.rfind(',') + 1);
+    }
+    const auto start = element + key.size();
+    return dn.substr(start, dn.find(',', start) - start);
+}
+
 } // namespace muster::nrm

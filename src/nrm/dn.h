@@ -57,4 +57,8 @@ private:
     std::vector<Rdn> components_;
 };
 
+/// What people know a function by: gnb-1 for "...,ManagedElement=gnb-1,MLTrainingFunction=1", else the last component.
+/// Takes any text; for tables and sentences, never to find an object.
+[[nodiscard]] std::string short_name(const std::string& dn);
+
 } // namespace muster::nrm

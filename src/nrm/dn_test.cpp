@@ -127,5 +127,13 @@ TEST(Dn, is_within_itself_and_its_ancestors_only) {
     EXPECT_FALSE(dn("SubNetwork=10").within(dn("SubNetwork=1")));
 }
 
+TEST(ShortName, is_the_managed_element_or_the_last_component) {
+    EXPECT_EQ(short_name("SubNetwork=1,ManagedElement=gnb-1,MLTrainingFunction=1"), "gnb-1");
+    EXPECT_EQ(short_name("SubNetwork=1,ManagedElement=gnb-1"), "gnb-1");
+    EXPECT_EQ(short_name("SubNetwork=1,MLTrainingFunction=mlt"), "MLTrainingFunction=mlt");
+    EXPECT_EQ(short_name("alone"), "alone");
+    EXPECT_EQ(short_name(""), "");
+}
+
 } // namespace
 } // namespace muster::nrm

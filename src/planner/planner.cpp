@@ -1,5 +1,6 @@
 #include "planner/planner.h"
 
+#include "nrm/dn.h"
 #include "planner/split.h"
 
 #include <fmt/format.h>
@@ -18,16 +19,6 @@ constexpr std::size_t exhaustive_max = 10;
 constexpr double backward_part = 2.0 / 3.0;
 
 using Subset = std::vector<std::size_t>;
-
-std::string last_components(const std::string& dn) {
-    // "SubNetwork=1,ManagedElement=gnb-1,MLTrainingFunction=1" reads as gnb-1 in a table.
-    const auto element = dn.find("ManagedElement=");
-    if (element == std::string::npos) {
-        return dn;
-    }
-    const auto start = element + std::string{"ManagedElement="}.size();
-    return dn.substr(start, dn.find(',', start) - start);
-}
 
 std::int64_t batch_cap(const Candidate& candidate, std::int64_t batch) {
     if (candidate.memory_bytes <= 0 || candidate.calibration.memory_at(batch) <= candidate.memory_bytes) {
@@ -206,7 +197,7 @@ std::string cost_of_equality(const PlanCandidate& equal) {
     }
     return fmt::format("equal shares would wait {:.0f} ms a step for {} (measured {:.2f}x of the mean speed)",
                        (slowest->compute_seconds - mean) * 1e3,
-                       last_components(slowest->dn),
+                       nrm::short_name(slowest->dn),
                        1.0 / slowest->compute_seconds / mean_speed);
 }
 
@@ -266,7 +257,7 @@ void weigh(const Question& question, Plan& plan) {
     plan.why = fmt::format("{} functions are predicted {:.2f}x as fast as {} alone",
                            many.members.size(),
                            gain,
-                           last_components(one.members[0].dn));
+                           nrm::short_name(one.members[0].dn));
     if (one_late) {
         plan.why += fmt::format(", which would be {:.0f} s late", one.late_seconds);
     }

@@ -2,6 +2,7 @@
 
 #include "app/muster/plan_table.h"
 #include "app/muster/request_file.h"
+#include "nrm/dn.h"
 
 #include <fmt/format.h>
 
@@ -50,7 +51,7 @@ std::string scores_text(const json& list) {
 Table participants_table(const json& participants) {
     Table table{{"FUNCTION", "SHARE", "ROWS", "COMPUTE", "WAITED", "SENT"}, {}};
     for (const json& one : member(participants, "participants")) {
-        table.rows.push_back({short_name(text(one, "dn")),
+        table.rows.push_back({nrm::short_name(text(one, "dn")),
                               fmt::format("{:.1f} %", 100.0 * number(one, "share")),
                               fmt::format("{:.0f}", number(one, "rows")),
                               duration_text(number(one, "compute_seconds")),
@@ -159,7 +160,7 @@ std::string progress_line(const JobView& view) {
     std::string rates;
     for (const json& one : member(progress, "members")) {
         rates += fmt::format(
-            "{}{} {:.0f}", rates.empty() ? "" : ", ", short_name(text(one, "dn")), number(one, "rows_per_second"));
+            "{}{} {:.0f}", rates.empty() ? "" : ", ", nrm::short_name(text(one, "dn")), number(one, "rows_per_second"));
     }
     const double part = number(progress, "steps") > 0 ? number(progress, "step") / number(progress, "steps") : 0.0;
     constexpr int bar_width = 24;

@@ -90,14 +90,4 @@ std::string bytes_text(double bytes) {
     return fmt::format("{:.1f} TB", bytes);
 }
 
-std::string short_name(const std::string& dn) {
-    const std::string key = "ManagedElement=";
-    const auto element = dn.find(key);
-    if (element == std::string::npos) {
-        return dn.substr(dn.rfind(',') + 1);
-    }
-    const auto start = element + key.size();
-    return dn.substr(start, dn.find(',', start) - start);
-}
-
 } // namespace muster::app

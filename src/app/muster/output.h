@@ -30,7 +30,5 @@ void say(std::string_view line);
 [[nodiscard]] std::string duration_text(double seconds);
 /// "1.2 MB"
 [[nodiscard]] std::string bytes_text(double bytes);
-/// Last part of a DN that people know a function by: gnb-1 for "...,ManagedElement=gnb-1,MLTrainingFunction=1".
-[[nodiscard]] std::string short_name(const std::string& dn);
 
 } // namespace muster::app

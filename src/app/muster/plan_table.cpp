@@ -1,5 +1,7 @@
 #include "app/muster/plan_table.h"
 
+#include "nrm/dn.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,7 +15,7 @@ std::vector<std::string> row_of(const nlohmann::json& candidate, bool chosen) {
     const auto members = candidate.value("members", nlohmann::json::array());
     for (const auto& member : members) {
         functions += functions.empty() ? "" : " ";
-        functions += short_name(member.value("dn", ""));
+        functions += nrm::short_name(member.value("dn", ""));
         if (members.size() > 1) {
             functions += fmt::format(" {:.0f}%", 100.0 * member.value("share", 0.0));
         }

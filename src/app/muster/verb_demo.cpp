@@ -9,6 +9,7 @@
 #include "app/muster/verbs.h"
 #include "base/digest.h"
 #include "base/id.h"
+#include "nrm/dn.h"
 #include "wire/document.h"
 #include "wire/recipe.h"
 
@@ -95,7 +96,7 @@ public:
                             view.agreement.value("plan_digest", "").substr(0, 16)));
             for (const json& signature : view.agreement.value("signatures", json::array())) {
                 say(fmt::format(" {:<10} signed {}...",
-                                short_name(signature.value("dn", "")),
+                                nrm::short_name(signature.value("dn", "")),
                                 signature.value("signature", "").substr(0, 24)));
             }
             say("\n==> training over mutual TLS 1.3");

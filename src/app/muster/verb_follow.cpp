@@ -2,8 +2,8 @@
 #include "app/muster/exit_code.h"
 #include "app/muster/follow.h"
 #include "app/muster/interrupt.h"
-#include "app/muster/request_file.h"
 #include "app/muster/verbs.h"
+#include "app/muster/with_client.h"
 
 #include <fmt/format.h>
 
@@ -19,39 +19,33 @@ struct Options {
 
 int run(Context& context, const Options& options, bool live) {
     catch_interrupts();
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto dn = find_request(*client, options.id);
-    if (!dn) {
-        return report(dn.error());
-    }
-    ProgressPrinter printer;
-    const auto deadline =
-        Deadline::after(std::chrono::duration_cast<Duration>(std::chrono::duration<double>{options.timeout_seconds}));
-    auto view = follow(
-        *client,
-        *dn,
-        deadline,
-        [&](const JobView& seen) {
-            if (live) {
-                printer.show(seen);
-            }
-        },
-        interrupted);
-    printer.finish();
-    if (!view && interrupted()) {
-        say(fmt::format("stopped watching; the job goes on. Come back with: muster watch {}", options.id));
-        return exit_timeout;
-    }
-    if (!view) {
-        return report(view.error());
-    }
-    print(context.format,
-          {{"dn", *dn}, {"status", view->status()}, {"info", view->words()}},
-          {{}, {{"status", view->status()}, {"info", view->words()}}});
-    return view->status() == "FINISHED" ? exit_done : exit_no_model;
+    return with_request(context, options.id, [&](Client& client, const std::string& dn) -> int {
+        ProgressPrinter printer;
+        const auto deadline = Deadline::after(
+            std::chrono::duration_cast<Duration>(std::chrono::duration<double>{options.timeout_seconds}));
+        auto view = follow(
+            client,
+            dn,
+            deadline,
+            [&](const JobView& seen) {
+                if (live) {
+                    printer.show(seen);
+                }
+            },
+            interrupted);
+        printer.finish();
+        if (!view && interrupted()) {
+            say(fmt::format("stopped watching; the job goes on. Come back with: muster watch {}", options.id));
+            return exit_timeout;
+        }
+        if (!view) {
+            return report(view.error());
+        }
+        print(context.format,
+              {{"dn", dn}, {"status", view->status()}, {"info", view->words()}},
+              {{}, {{"status", view->status()}, {"info", view->words()}}});
+        return view->status() == "FINISHED" ? exit_done : exit_no_model;
+    });
 }
 
 void add(Context& context, const char* name, const char* about, bool live) {

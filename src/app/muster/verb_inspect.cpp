@@ -2,8 +2,9 @@
 #include "app/muster/exit_code.h"
 #include "app/muster/job_view.h"
 #include "app/muster/plan_table.h"
-#include "app/muster/request_file.h"
 #include "app/muster/verbs.h"
+#include "app/muster/with_client.h"
+#include "nrm/dn.h"
 
 #include <fmt/format.h>
 
@@ -14,57 +15,42 @@ namespace {
 
 using nlohmann::json;
 
-/// Runs `show` with the client and the DN that `id` names.
-template <typename Show>
-int with_request(Context& context, const std::string& id, Show show) {
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto dn = find_request(*client, id);
-    if (!dn) {
-        return report(dn.error());
-    }
-    return show(*client, *dn);
-}
-
 int list(Context& context) {
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto objects = client->objects("SubNetwork=1");
-    if (!objects) {
-        return report(objects.error());
-    }
-    json rows = json::array();
-    Table table{{"REQUEST", "STATUS", "INFERENCE", "FROM", "INFO"}, {}};
-    for (const json& object : *objects) {
-        if (object.value("objectClass", "") != "MLTrainingRequest") {
-            continue;
+    return with_client(context, [&](Client& client) -> int {
+        auto objects = client.objects("SubNetwork=1");
+        if (!objects) {
+            return report(objects.error());
         }
-        const json attributes = object.value("attributes", json::object());
-        const std::string process = process_of(object.value("objectInstance", ""));
-        json info;
-        for (const json& other : *objects) {
-            if (other.value("objectInstance", "") == process) {
-                const json status = other.value("attributes", json::object()).value("progressStatus", json::object());
-                info = status.value("resultStateInfo", status.value("progressStateInfo", ""));
+        json rows = json::array();
+        Table table{{"REQUEST", "STATUS", "INFERENCE", "FROM", "INFO"}, {}};
+        for (const json& object : *objects) {
+            if (object.value("objectClass", "") != "MLTrainingRequest") {
+                continue;
             }
+            const json attributes = object.value("attributes", json::object());
+            const std::string process = process_of(object.value("objectInstance", ""));
+            json info;
+            for (const json& other : *objects) {
+                if (other.value("objectInstance", "") == process) {
+                    const json status =
+                        other.value("attributes", json::object()).value("progressStatus", json::object());
+                    info = status.value("resultStateInfo", status.value("progressStateInfo", ""));
+                }
+            }
+            rows.push_back(object);
+            table.rows.push_back({object.value("id", ""),
+                                  attributes.value("requestStatus", ""),
+                                  attributes.value("aIMLInferenceName", ""),
+                                  attributes.value("trainingRequestSource", ""),
+                                  info.is_string() ? info.get<std::string>() : ""});
         }
-        rows.push_back(object);
-        table.rows.push_back({object.value("id", ""),
-                              attributes.value("requestStatus", ""),
-                              attributes.value("aIMLInferenceName", ""),
-                              attributes.value("trainingRequestSource", ""),
-                              info.is_string() ? info.get<std::string>() : ""});
-    }
-    print(context.format, rows, table);
-    return exit_done;
+        print(context.format, rows, table);
+        return exit_done;
+    });
 }
 
 int show(Context& context, const std::string& id) {
-    return with_request(context, id, [&](Client& client, const std::string& dn) {
+    return with_request(context, id, [&](Client& client, const std::string& dn) -> int {
         auto view = view_job(client, dn);
         if (!view) {
             return report(view.error());
@@ -80,7 +66,7 @@ int show(Context& context, const std::string& id) {
              view->decision.is_object() ? view->decision.value("excluded", json::array()) : json::array()) {
             table.rows.push_back({"not taking part",
                                   fmt::format("{}: {} ({})",
-                                              short_name(excluded.value("dn", "")),
+                                              nrm::short_name(excluded.value("dn", "")),
                                               excluded.value("words", ""),
                                               excluded.value("code", ""))});
         }
@@ -90,12 +76,12 @@ int show(Context& context, const std::string& id) {
             const json plan = view->decision["plan"];
             fmt::print("\n{}{}\n", to_text(plan_table(plan)), plan_words(plan));
         }
-        return static_cast<int>(exit_done);
+        return exit_done;
     });
 }
 
 int logs(Context& context, const std::string& id) {
-    return with_request(context, id, [&](Client& client, const std::string& dn) {
+    return with_request(context, id, [&](Client& client, const std::string& dn) -> int {
         auto answer = client.call("GET", "/muster/v1/jobs/" + dn.substr(dn.rfind('=') + 1) + "/log");
         if (!answer) {
             return report(answer.error());
@@ -111,12 +97,12 @@ int logs(Context& context, const std::string& id) {
             table.rows.push_back({event.value("time", ""), event.value("event", ""), words});
         }
         print(context.format, answer->body, table);
-        return static_cast<int>(exit_done);
+        return exit_done;
     });
 }
 
 int show_report(Context& context, const std::string& id) {
-    return with_request(context, id, [&](Client& client, const std::string& dn) {
+    return with_request(context, id, [&](Client& client, const std::string& dn) -> int {
         auto view = view_job(client, dn);
         if (!view) {
             return report(view.error());
@@ -130,7 +116,7 @@ int show_report(Context& context, const std::string& id) {
         } else {
             print(context.format, report_json(*view), {});
         }
-        return view->status() == "FINISHED" ? static_cast<int>(exit_done) : static_cast<int>(exit_no_model);
+        return view->status() == "FINISHED" ? exit_done : exit_no_model;
     });
 }
 

@@ -1,8 +1,8 @@
 /// muster model: what came out.
 #include "app/muster/exit_code.h"
 #include "app/muster/predict.h"
-#include "app/muster/request_file.h"
 #include "app/muster/verbs.h"
+#include "app/muster/with_client.h"
 #include "base/digest.h"
 
 #include <fmt/format.h>
@@ -22,36 +22,34 @@ struct Options {
 };
 
 int list(Context& context) {
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto objects = client->objects("SubNetwork=1");
-    if (!objects) {
-        return report(objects.error());
-    }
-    json models = json::array();
-    Table table{{"MODEL", "INFERENCE", "VERSION", "BYTES", "SHA256"}, {}};
-    for (const json& object : *objects) {
-        if (object.value("objectClass", "") != "MLModel") {
-            continue;
+    return with_client(context, [&](Client& client) -> int {
+        auto objects = client.objects("SubNetwork=1");
+        if (!objects) {
+            return report(objects.error());
         }
-        const std::string dn = object.value("objectInstance", "");
-        json artefact;
-        for (const json& other : *objects) {
-            if (other.value("objectInstance", "") == dn + ",VsDataContainer=artefact") {
-                artefact = other["attributes"].value("vsData", json{});
+        json models = json::array();
+        Table table{{"MODEL", "INFERENCE", "VERSION", "BYTES", "SHA256"}, {}};
+        for (const json& object : *objects) {
+            if (object.value("objectClass", "") != "MLModel") {
+                continue;
             }
+            const std::string dn = object.value("objectInstance", "");
+            json artefact;
+            for (const json& other : *objects) {
+                if (other.value("objectInstance", "") == dn + ",VsDataContainer=artefact") {
+                    artefact = other["attributes"].value("vsData", json{});
+                }
+            }
+            models.push_back({{"dn", dn}, {"attributes", object["attributes"]}, {"artefact", artefact}});
+            table.rows.push_back({object.value("id", ""),
+                                  object["attributes"].value("aIMLInferenceName", ""),
+                                  object["attributes"].value("mLModelVersion", ""),
+                                  artefact.is_object() ? bytes_text(artefact.value("bytes", 0.0)) : "-",
+                                  artefact.is_object() ? artefact.value("sha256", "").substr(0, 16) : "not published"});
         }
-        models.push_back({{"dn", dn}, {"attributes", object["attributes"]}, {"artefact", artefact}});
-        table.rows.push_back({object.value("id", ""),
-                              object["attributes"].value("aIMLInferenceName", ""),
-                              object["attributes"].value("mLModelVersion", ""),
-                              artefact.is_object() ? bytes_text(artefact.value("bytes", 0.0)) : "-",
-                              artefact.is_object() ? artefact.value("sha256", "").substr(0, 16) : "not published"});
-    }
-    print(context.format, models, table);
-    return exit_done;
+        print(context.format, models, table);
+        return exit_done;
+    });
 }
 
 /// DN of a model by its id, its DN, or the id of the request that made it.
@@ -79,38 +77,36 @@ Result<std::string> find_model(Client& client, const std::string& name) {
 }
 
 int export_model(Context& context, const Options& options) {
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto dn = find_model(*client, options.name);
-    if (!dn) {
-        return report(dn.error());
-    }
-    auto artefact = client->vendor_data(*dn, "artefact");
-    if (!artefact) {
-        return report(artefact.error());
-    }
-    if (!artefact->is_object()) {
-        return report({ErrorCode::not_found, *dn + " is not published: its training has not finished"});
-    }
-    const std::string wanted = artefact->value("sha256", "");
-    if (auto got = client->download("/muster/v1/blobs/" + wanted, options.out); !got) {
-        return report(got.error());
-    }
-    auto digest = sha256_file(options.out);
-    if (!digest || *digest != wanted) {
-        return report(
-            {ErrorCode::unavailable, options.out + " does not have the digest of the model; the download is broken"});
-    }
-    print(context.format,
-          {{"dn", *dn}, {"path", options.out}, {"sha256", wanted}},
-          {{},
-           {{"model", *dn},
-            {"file", options.out},
-            {"sha256", wanted},
-            {"load it", "torch.jit.load(\"" + options.out + "\")"}}});
-    return exit_done;
+    return with_client(context, [&](Client& client) -> int {
+        auto dn = find_model(client, options.name);
+        if (!dn) {
+            return report(dn.error());
+        }
+        auto artefact = client.vendor_data(*dn, "artefact");
+        if (!artefact) {
+            return report(artefact.error());
+        }
+        if (!artefact->is_object()) {
+            return report({ErrorCode::not_found, *dn + " is not published: its training has not finished"});
+        }
+        const std::string wanted = artefact->value("sha256", "");
+        if (auto got = client.download("/muster/v1/blobs/" + wanted, options.out); !got) {
+            return report(got.error());
+        }
+        auto digest = sha256_file(options.out);
+        if (!digest || *digest != wanted) {
+            return report({ErrorCode::unavailable,
+                           options.out + " does not have the digest of the model; the download is broken"});
+        }
+        print(context.format,
+              {{"dn", *dn}, {"path", options.out}, {"sha256", wanted}},
+              {{},
+               {{"model", *dn},
+                {"file", options.out},
+                {"sha256", wanted},
+                {"load it", "torch.jit.load(\"" + options.out + "\")"}}});
+        return exit_done;
+    });
 }
 
 int predict(Context& context, const Options& options) {

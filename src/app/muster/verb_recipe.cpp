@@ -1,7 +1,7 @@
 /// muster recipe: what can be trained, and how.
 #include "app/muster/exit_code.h"
-#include "app/muster/request_file.h"
 #include "app/muster/verbs.h"
+#include "app/muster/with_client.h"
 #include "wire/document.h"
 #include "wire/recipe.h"
 
@@ -40,34 +40,30 @@ int add(Context& context, const std::string& file) {
     if (!recipe) {
         return report(recipe.error());
     }
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto answer = client->call("POST", "/muster/v1/recipes", wire::to_json(*recipe));
-    if (!answer) {
-        return report(answer.error());
-    }
-    print(context.format, answer->body, {{}, {{"added", recipe->name}, {"digest", recipe->digest}}});
-    return exit_done;
+    return with_client(context, [&](Client& client) -> int {
+        auto answer = client.call("POST", "/muster/v1/recipes", wire::to_json(*recipe));
+        if (!answer) {
+            return report(answer.error());
+        }
+        print(context.format, answer->body, {{}, {{"added", recipe->name}, {"digest", recipe->digest}}});
+        return exit_done;
+    });
 }
 
 int list(Context& context) {
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto answer = client->call("GET", "/muster/v1/recipes");
-    if (!answer) {
-        return report(answer.error());
-    }
-    Table table{{"RECIPE", "INFERENCE", "DIGEST"}, {}};
-    for (const json& recipe : answer->body) {
-        table.rows.push_back(
-            {recipe.value("name", ""), recipe.value("inference", ""), recipe.value("digest", "").substr(0, 16)});
-    }
-    print(context.format, answer->body, table);
-    return exit_done;
+    return with_client(context, [&](Client& client) -> int {
+        auto answer = client.call("GET", "/muster/v1/recipes");
+        if (!answer) {
+            return report(answer.error());
+        }
+        Table table{{"RECIPE", "INFERENCE", "DIGEST"}, {}};
+        for (const json& recipe : answer->body) {
+            table.rows.push_back(
+                {recipe.value("name", ""), recipe.value("inference", ""), recipe.value("digest", "").substr(0, 16)});
+        }
+        print(context.format, answer->body, table);
+        return exit_done;
+    });
 }
 
 } // namespace

@@ -56,7 +56,7 @@ int order(const Context& context, const Options& options, const char* method, co
     if (!subject) {
         return report(subject.error());
     }
-    return with_client(context, [&](Client& client) {
+    return with_client(context, [&](Client& client) -> int {
         auto answer = client.call(method, fmt::format("{}/{}", revocations_path, link::percent_encode(*subject)), body);
         if (!answer) {
             return report(answer.error());
@@ -69,12 +69,12 @@ int order(const Context& context, const Options& options, const char* method, co
             }
         }
         print(context.format, standing, table);
-        return static_cast<int>(exit_done);
+        return exit_done;
     });
 }
 
 int list(const Context& context) {
-    return with_client(context, [&](Client& client) {
+    return with_client(context, [&](Client& client) -> int {
         auto answer = client.call("GET", revocations_path);
         if (!answer) {
             return report(answer.error());
@@ -85,7 +85,7 @@ int list(const Context& context) {
                 {one.value("subject", ""), one.value("reason", ""), one.value("by", ""), one.value("time", "")});
         }
         print(context.format, answer->body, table);
-        return static_cast<int>(exit_done);
+        return exit_done;
     });
 }
 

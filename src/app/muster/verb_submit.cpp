@@ -2,8 +2,8 @@
 #include "app/muster/client.h"
 #include "app/muster/exit_code.h"
 #include "app/muster/plan_table.h"
-#include "app/muster/request_file.h"
 #include "app/muster/verbs.h"
+#include "app/muster/with_client.h"
 #include "base/id.h"
 
 #include <fmt/format.h>
@@ -25,28 +25,26 @@ int submit(Context& context, const Options& options) {
     if (!attributes) {
         return report(attributes.error());
     }
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    const std::string id = options.token.empty() ? "r-" + random_hex(6) : options.token;
-    const std::string dn = options.function + ",MLTrainingRequest=" + id;
-    const nlohmann::json body{{"id", id}, {"objectClass", "MLTrainingRequest"}, {"attributes", *attributes}};
-    auto answer = client->call("PUT", path_of(dn), body);
-    if (!answer) {
-        // The same token for the same content is the same request, even when it has ended: a success for scripts.
-        if (answer.error().code == ErrorCode::conflict && !options.token.empty() &&
-            answer.error().message.find("same content") != std::string::npos) {
-            say(answer.error().message);
-            print(context.format, {{"id", id}, {"dn", dn}, {"repeated", true}}, {{}, {{"request", dn}}});
-            return exit_done;
+    return with_client(context, [&](Client& client) -> int {
+        const std::string id = options.token.empty() ? "r-" + random_hex(6) : options.token;
+        const std::string dn = options.function + ",MLTrainingRequest=" + id;
+        const nlohmann::json body{{"id", id}, {"objectClass", "MLTrainingRequest"}, {"attributes", *attributes}};
+        auto answer = client.call("PUT", path_of(dn), body);
+        if (!answer) {
+            // The same token for the same content is the same request, even when it has ended: a success for scripts.
+            if (answer.error().code == ErrorCode::conflict && !options.token.empty() &&
+                answer.error().message.find("same content") != std::string::npos) {
+                say(answer.error().message);
+                print(context.format, {{"id", id}, {"dn", dn}, {"repeated", true}}, {{}, {{"request", dn}}});
+                return exit_done;
+            }
+            return report(answer.error());
         }
-        return report(answer.error());
-    }
-    print(context.format,
-          {{"id", id}, {"dn", dn}, {"repeated", answer->status != 201}},
-          {{}, {{"request", dn}, {"follow it", "muster watch " + id}}});
-    return exit_done;
+        print(context.format,
+              {{"id", id}, {"dn", dn}, {"repeated", answer->status != 201}},
+              {{}, {{"request", dn}, {"follow it", "muster watch " + id}}});
+        return exit_done;
+    });
 }
 
 int plan(Context& context, const Options& options) {
@@ -54,40 +52,32 @@ int plan(Context& context, const Options& options) {
     if (!attributes) {
         return report(attributes.error());
     }
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto answer = client->call("POST", "/muster/v1/plan", nlohmann::json{{"attributes", *attributes}});
-    if (!answer) {
-        return report(answer.error());
-    }
-    print(context.format, answer->body, plan_table(answer->body));
-    if (context.format == Format::table) {
-        say(plan_words(answer->body));
-    }
-    return exit_done;
+    return with_client(context, [&](Client& client) -> int {
+        auto answer = client.call("POST", "/muster/v1/plan", nlohmann::json{{"attributes", *attributes}});
+        if (!answer) {
+            return report(answer.error());
+        }
+        print(context.format, answer->body, plan_table(answer->body));
+        if (context.format == Format::table) {
+            say(plan_words(answer->body));
+        }
+        return exit_done;
+    });
 }
 
 int cancel(Context& context, const Options& options) {
-    auto client = open_client(context);
-    if (!client) {
-        return report(client.error());
-    }
-    auto dn = find_request(*client, options.id);
-    if (!dn) {
-        return report(dn.error());
-    }
-    const std::string id = dn->substr(dn->rfind('=') + 1);
-    auto answer = client->call("PATCH",
-                               path_of(*dn),
-                               nlohmann::json{{"id", id}, {"attributes", {{"cancelRequest", true}}}},
-                               "application/merge-patch+json");
-    if (!answer) {
-        return report(answer.error());
-    }
-    print(context.format, {{"dn", *dn}, {"cancelling", true}}, {{}, {{"request", *dn}, {"status", "cancelling"}}});
-    return exit_done;
+    return with_request(context, options.id, [&](Client& client, const std::string& dn) -> int {
+        const std::string id = dn.substr(dn.rfind('=') + 1);
+        auto answer = client.call("PATCH",
+                                  path_of(dn),
+                                  nlohmann::json{{"id", id}, {"attributes", {{"cancelRequest", true}}}},
+                                  "application/merge-patch+json");
+        if (!answer) {
+            return report(answer.error());
+        }
+        print(context.format, {{"dn", dn}, {"cancelling", true}}, {{}, {{"request", dn}, {"status", "cancelling"}}});
+        return exit_done;
+    });
 }
 
 } // namespace
