@@ -124,6 +124,10 @@ Write write_of(const Job& job) {
     return {.kind = job_kind, .key = job.id, .body = to_json_value(job).dump()};
 }
 
+Write removal_of(const std::string& job_id) {
+    return {.kind = job_kind, .key = job_id, .body = std::nullopt};
+}
+
 Result<std::vector<Job>> load_jobs(Store& store) {
     std::vector<Job> jobs;
     for (const Record& record : store.list(job_kind)) {

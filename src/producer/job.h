@@ -102,6 +102,8 @@ struct Job {
 [[nodiscard]] Result<Job> job_from_json(const nlohmann::json& json);
 /// The store's record of the job, kind "job".
 [[nodiscard]] Write write_of(const Job& job);
+/// Deletes that record.
+[[nodiscard]] Write removal_of(const std::string& job_id);
 /// Reads all jobs. Errors: unavailable, for a record that cannot be read. Throws StoreDown.
 [[nodiscard]] Result<std::vector<Job>> load_jobs(Store& store);
 

@@ -41,9 +41,11 @@ bool has_lease(const LiveJob& job, const std::string& dn) {
 } // namespace
 
 Reconcile::Reconcile(Desk desk)
-    : desk_{desk}, ending_{desk_}, rounds_{desk_}, measurement_{desk_, rounds_},
-      negotiation_{desk_, rounds_, measurement_, ending_}, commitment_{desk_, rounds_, ending_}, training_{desk_,
-                                                                                                           ending_} {}
+    : desk_{desk}, ending_{desk_}, rounds_{desk_}, measurement_{desk_, rounds_}, negotiation_{desk_,
+                                                                                              rounds_,
+                                                                                              measurement_,
+                                                                                              ending_},
+      commitment_{desk_, rounds_, ending_}, training_{desk_, ending_}, finished_{desk_.store, desk_.settings} {}
 
 Result<void> Reconcile::load() {
     auto jobs = load_jobs(desk_.store);
@@ -55,7 +57,8 @@ Result<void> Reconcile::load() {
         LiveJob live{.record = std::move(job)};
         const auto request = desk_.tree.find(desk_.request_of(live));
         if (live.record.phase == Phase::ended && !request) {
-            continue; // kept for its log only
+            finished_.add(live.record); // kept for its log only
+            continue;
         }
         if (request) {
             live.wish = wish_of(request->attributes);
@@ -313,8 +316,14 @@ bool Reconcile::gathering() const {
 }
 
 void Reconcile::advance_all() {
-    std::erase_if(
-        jobs_, [&](auto& entry) { return entry.second.record.phase == Phase::ended && ending_.retire(entry.second); });
+    std::erase_if(jobs_, [&](auto& entry) {
+        const bool gone = entry.second.record.phase == Phase::ended && ending_.retire(entry.second);
+        if (gone) {
+            finished_.add(entry.second.record);
+        }
+        return gone;
+    });
+    finished_.sweep(desk_.wall_ms());
     std::size_t open = 0;
     for (LiveJob* job : by_priority()) {
         while (advance(*job)) {

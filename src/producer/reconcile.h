@@ -5,6 +5,7 @@
 #include "producer/commitment.h"
 #include "producer/desk.h"
 #include "producer/ending.h"
+#include "producer/finished_jobs.h"
 #include "producer/managed_objects.h"
 #include "producer/measurement.h"
 #include "producer/negotiation.h"
@@ -75,6 +76,7 @@ private:
     Commitment commitment_;
     Training training_;
     std::map<std::string, LiveJob> jobs_{}; ///< by job id; ended ones until their request is deleted
+    FinishedJobs finished_;
     SteadyTime started_{};
     std::atomic<std::size_t> unfinished_{0};
 

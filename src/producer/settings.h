@@ -57,10 +57,12 @@ struct Settings {
     std::size_t outbox_per_subscription_max{10'000}; ///< undelivered notifications; then the oldest is dropped
 
     // Records.
-    seconds retention{24 * 3600};        ///< finished requests are deleted after it
-    milliseconds retry_first{1'000};     ///< pause after a first failed delivery; doubles
-    milliseconds retry_longest{60'000};  ///< longest pause between deliveries
-    milliseconds capacity_every{10'000}; ///< least time between two capacity writes of a function
+    seconds retention{24 * 3600};                    ///< finished requests are deleted after it
+    std::size_t keep_finished_jobs{1'000};           ///< records of jobs whose requests are gone, for their logs
+    seconds keep_finished_jobs_for{90 * 24 * 3'600}; ///< from their end; then those records go as well
+    milliseconds retry_first{1'000};                 ///< pause after a first failed delivery; doubles
+    milliseconds retry_longest{60'000};              ///< longest pause between deliveries
+    milliseconds capacity_every{10'000};             ///< least time between two capacity writes of a function
 };
 
 } // namespace muster::producer

@@ -226,7 +226,7 @@ def test_a_ca_is_not_overwritten(site):
 
 @pytest.mark.parametrize("change,words", [
     ({"lisen": {"port": 0}}, ("producer.yaml:", "listen")), ({"listen": {"port": "x"}}, ("producer.yaml:", "port")),
-    ({"listen": {"port": 70000}}, ("port", "65535")), ({"state": None}, ("state",)),
+    ({"listen": {"port": 70000}}, ("port", "65535")), ({"keep": {"days": 0}}, ("days", "1")), ({"state": None}, ("state",)),
     ({"policy": "nowhere.yaml"}, ("nowhere.yaml",)), ({"times": {"lease_seconds": 1}}, ("lease_seconds", "10"))], ids=str)
 def test_producer_configuration_is_checked(site, tmp_path, change, words):
     good = {**site.configuration, "state": str(tmp_path / "state")}

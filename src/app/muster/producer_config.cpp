@@ -80,6 +80,13 @@ void read_times(wire::Fields fields, producer::Settings& settings, wire::Fields&
     parent.absorb(std::move(fields));
 }
 
+void read_keep(wire::Fields fields, producer::Settings& settings, wire::Fields& parent) {
+    constexpr std::int64_t days_usual = 90;
+    settings.keep_finished_jobs = static_cast<std::size_t>(fields.integer("finished_jobs", 0, 1'000'000, 1'000));
+    settings.keep_finished_jobs_for = std::chrono::seconds{fields.integer("days", 1, 36'500, days_usual) * day_seconds};
+    parent.absorb(std::move(fields));
+}
+
 void read_limits(wire::Fields fields, ProducerConfig& config, wire::Fields& parent) {
     config.server.body_bytes_max =
         static_cast<std::size_t>(fields.integer("body_bytes_max", upload_chunk_bytes, 1LL << 30U, upload_chunk_bytes));
@@ -111,6 +118,7 @@ Result<ProducerConfig> read_producer_config(const fs::path& file) {
     read_managed(fields.child("managed"), config.settings, fields);
     read_priorities(fields.child("priority"), config.settings, fields);
     read_times(fields.child("times"), config.settings, fields);
+    read_keep(fields.child("keep"), config.settings, fields);
     read_limits(fields.child("limits"), config, fields);
     const bool wildcard = config.server.address == "0.0.0.0" || config.server.address == "::";
     if (wildcard && config.settings.public_url.empty()) {
