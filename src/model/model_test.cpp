@@ -4,6 +4,7 @@
 #include "model/preprocessing.h"
 #include "model/recipe.h"
 #include "model/score.h"
+#include "model/scoring.h"
 
 #include <gtest/gtest.h>
 
@@ -23,6 +24,27 @@ TEST(Calibration, never_predicts_less_memory_than_the_smaller_measurement) {
     EXPECT_EQ(measured.memory_at(256), 100'000'000);
     EXPECT_NEAR(static_cast<double>(measured.memory_at(2048)), 123.3e6, 1e5);
     EXPECT_EQ(measured.memory_at(1), 100'000'000);
+}
+
+TEST(Scoring, counts_validation_each_epoch_and_every_set_of_rows_at_the_end) {
+    const Recipe recipe{.loss = Loss::l1, .epochs = 8};
+    const auto work = scoring_work(
+        recipe,
+        {.training_rows = 50'000, .validation_rows = 5'000, .test_rows = 7'000, .columns = 20, .parameters = 99});
+    EXPECT_EQ(work.rows, 8 * 5'000 + 50'000 + 5'000 + 7'000);
+    EXPECT_EQ(work.baseline_passes, 50'000 * 16);
+    EXPECT_EQ(work.columns, 20);
+    EXPECT_EQ(work.parameters, 99);
+}
+
+TEST(Scoring, knows_the_limits_of_sample_and_baselines) {
+    DataShape shape{.training_rows = 1'000'000, .columns = 200};
+    EXPECT_EQ(scoring_work({.loss = Loss::l1}, shape).rows, 65'536);
+    EXPECT_EQ(scoring_work({.loss = Loss::l1}, shape).baseline_passes, 200'000) << "too wide to be reweighted";
+    shape.columns = 20;
+    EXPECT_EQ(scoring_work({.loss = Loss::mse}, shape).baseline_passes, 200'000);
+    shape.columns = 2'000;
+    EXPECT_EQ(scoring_work({.loss = Loss::l1}, shape).baseline_passes, 0);
 }
 
 TEST(Score, knows_the_direction_of_each_metric) {

@@ -27,7 +27,8 @@ struct PlanCandidate {
     DataLayout layout{DataLayout::whole};
     std::vector<PlanMember> members{};
     double step_seconds{};
-    double total_seconds{};             ///< all steps, plus set-up
+    double scoring_seconds{};           ///< validation after each epoch, the report's scores and baselines
+    double total_seconds{};             ///< all steps, scoring and set-up
     std::int64_t wire_bytes_per_step{}; ///< sent by each member, payload
     bool fits{true};                    ///< memory, everywhere
     double late_seconds{};              ///< over the expected training time; 0 when in time or none was asked

@@ -17,6 +17,14 @@ namespace {
 /// Up to here every subset is tried; above it the fastest k for every k (exact for equal latency, no caps).
 constexpr std::size_t exhaustive_max = 10;
 constexpr double backward_part = 2.0 / 3.0;
+/// Scoring a row is the forward part of its step; it is not measured by itself.
+constexpr double forward_part = 1.0 - backward_part;
+/// The linear baseline in terms of the model's own step, which is 6 operations a parameter and row in fp32: a pass over
+/// a row of w numbers is 2 w^2 operations in fp64, each worth two, and some 20 touches of w numbers in memory, each
+/// worth five.
+constexpr double step_operations_per_parameter = 6.0;
+constexpr double baseline_operations_per_square = 4.0;
+constexpr double baseline_operations_per_column = 100.0;
 
 using Subset = std::vector<std::size_t>;
 
@@ -71,6 +79,17 @@ double link_seconds(const Candidate& function, std::size_t members) {
     return function.cpu_cores > 0.0 && function.cpu_cores < 1.0 ? cpu / function.cpu_cores : cpu;
 }
 
+/// Seconds of the linear baseline at the first member, which fits it alone while the others have finished.
+double baseline_seconds(const ScoringWork& work, double seconds_per_row) {
+    if (work.parameters <= 0) {
+        return 0.0;
+    }
+    const auto width = static_cast<double>(work.columns + 1);
+    const double pass = baseline_operations_per_square * width * width + baseline_operations_per_column * width;
+    const double step = step_operations_per_parameter * static_cast<double>(work.parameters);
+    return static_cast<double>(work.baseline_passes) * seconds_per_row * pass / step;
+}
+
 PlanCandidate
 priced(const Question& question, const Subset& members, const std::vector<std::int64_t>& rows, std::string name) {
     PlanCandidate candidate;
@@ -79,6 +98,7 @@ priced(const Question& question, const Subset& members, const std::vector<std::i
     double compute = 0.0;
     double busiest = 0.0;
     double longest_link = 0.0;
+    double forward = 0.0; // of the rows that are scored, at the member that takes longest for its part
     for (std::size_t i = 0; i < members.size(); ++i) {
         const Candidate& function = question.candidates[members[i]];
         const auto line = function.calibration.fit();
@@ -88,10 +108,13 @@ priced(const Question& question, const Subset& members, const std::vector<std::i
         compute = std::max(compute, seconds);
         busiest = std::max(busiest, seconds + link);
         longest_link = std::max(longest_link, link);
+        const double share = static_cast<double>(rows[i]) / static_cast<double>(question.batch);
+        forward = std::max(forward, forward_part * line.per_row * share * static_cast<double>(question.scoring.rows));
+        candidate.scoring_seconds += i == 0 ? baseline_seconds(question.scoring, line.per_row) : 0.0;
         candidate.fits = candidate.fits && (function.memory_bytes <= 0 || memory <= function.memory_bytes);
         candidate.members.push_back({.dn = function.dn,
                                      .batch_rows = rows[i],
-                                     .share = static_cast<double>(rows[i]) / static_cast<double>(question.batch),
+                                     .share = share,
                                      .compute_seconds = seconds,
                                      .peak_memory_bytes = memory});
         const auto ranks = static_cast<double>(members.size());
@@ -106,7 +129,8 @@ priced(const Question& question, const Subset& members, const std::vector<std::i
     const double hidden = spare ? question.overlap * backward_part * compute : longest_link;
     const double exposed = std::max(0.0, communication - hidden);
     candidate.step_seconds = busiest + exposed;
-    candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) +
+    candidate.scoring_seconds += forward;
+    candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) + candidate.scoring_seconds +
                               question.setup_seconds_per_member * static_cast<double>(members.size());
     if (question.expected_seconds > 0.0) {
         candidate.late_seconds =

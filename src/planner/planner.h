@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "model/calibration.h"
 #include "model/plan.h"
+#include "model/scoring.h"
 
 #include <cstdint>
 #include <string>
@@ -25,6 +26,7 @@ struct Question {
     std::vector<Candidate> candidates;
     std::int64_t batch{};                  ///< global batch, rows
     std::int64_t steps{};                  ///< all epochs
+    ScoringWork scoring{};                 ///< beside the steps
     double expected_seconds{};             ///< from process start; 0: none was asked
     double spent_seconds{};                ///< since process start
     double model_error{0.1};               ///< of the cost model; distribution must gain more than twice this

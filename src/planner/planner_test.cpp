@@ -123,6 +123,40 @@ TEST(Planner, gives_a_function_less_when_its_link_costs_it_more) {
     EXPECT_NEAR(plan->chosen_candidate().step_seconds, 0.274 + 0.004, 0.002);
 }
 
+TEST(Planner, counts_the_scored_rows_as_the_forward_part_of_their_steps) {
+    Question question{.candidates = {worked("A", 1000, 1e9, 1000)}, .batch = 512, .steps = 100};
+    const double without = decide(question)->chosen_candidate().total_seconds;
+    question.scoring = {.rows = 30'000};
+    const auto plan = decide(question);
+    EXPECT_NEAR(plan->chosen_candidate().scoring_seconds, 10.0, 1e-6) << "a third of 1 ms a row";
+    EXPECT_NEAR(plan->chosen_candidate().total_seconds, without + 10.0, 1e-6);
+}
+
+TEST(Planner, shares_the_scored_rows_as_batches_are) {
+    const Question question{.candidates = {worked("A", 1000, 1e9, 1000), worked("B", 500, 1e9, 1000)},
+                            .batch = 512,
+                            .steps = 100,
+                            .scoring = {.rows = 30'000}};
+    const auto plan = decide(question);
+    ASSERT_EQ(plan->candidates.size(), 3U);
+    EXPECT_NEAR(plan->candidates[0].scoring_seconds, 10.0, 1e-6) << "one function";
+    EXPECT_NEAR(plan->candidates[1].scoring_seconds, 10.0, 1e-6) << "equal shares: B takes 2 ms for half of the rows";
+    EXPECT_NEAR(plan->candidates[2].scoring_seconds, 10.0 * 2.0 / 3.0, 0.05) << "by speed";
+}
+
+TEST(Planner, counts_the_baselines_at_the_first_member) {
+    Question question{.candidates = {worked("A", 500, 1e9, 1000), worked("B", 1000, 1e9, 1000)},
+                      .batch = 512,
+                      .steps = 100,
+                      .scoring = {.baseline_passes = 1'000, .columns = 9, .parameters = 1'400}};
+    // 4 * 10^2 + 100 * 10 operations of 6 * 1400: a sixth of a step, 2 ms a row at the first function.
+    const auto plan = decide(question);
+    EXPECT_NEAR(plan->candidates[2].scoring_seconds, 1'000 * 0.002 / 6.0, 1e-6);
+    EXPECT_NEAR(plan->candidates[0].scoring_seconds, 1'000 * 0.001 / 6.0, 1e-6) << "B alone is its own first member";
+    question.scoring.parameters = 0;
+    EXPECT_EQ(decide(question)->candidates[0].scoring_seconds, 0.0);
+}
+
 TEST(Planner, answers_one_function_when_the_gain_is_within_the_error) {
     const Question question{
         .candidates = {worked("A", 1000, 1e9, 1000), worked("B", 100, 1e9, 1000)}, .batch = 512, .steps = 100};

@@ -39,9 +39,13 @@ Calibrations::find(const std::string& recipe_digest, const std::string& dn, doub
     if (!calibration) {
         return std::nullopt;
     }
+    const auto number = [&](const char* name) { return body.value(name, std::int64_t{0}); };
     return Measured{*std::move(calibration),
-                    body.value("training_rows", std::int64_t{0}),
-                    body.value("parameters", std::int64_t{0})};
+                    {.training_rows = number("training_rows"),
+                     .validation_rows = number("validation_rows"),
+                     .test_rows = number("test_rows"),
+                     .columns = number("columns"),
+                     .parameters = number("parameters")}};
 }
 
 Write Calibrations::write_of(const std::string& recipe_digest,
@@ -49,8 +53,11 @@ Write Calibrations::write_of(const std::string& recipe_digest,
                              double cpu_cores,
                              const Measured& measured) {
     const nlohmann::json body{{"calibration", wire::to_json(measured.calibration)},
-                              {"training_rows", measured.training_rows},
-                              {"parameters", measured.parameters}};
+                              {"training_rows", measured.shape.training_rows},
+                              {"validation_rows", measured.shape.validation_rows},
+                              {"test_rows", measured.shape.test_rows},
+                              {"columns", measured.shape.columns},
+                              {"parameters", measured.shape.parameters}};
     return {.kind = calibration_kind, .key = key_of(recipe_digest, dn, cpu_cores), .body = body.dump()};
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 #include "model/calibration.h"
+#include "model/scoring.h"
 #include "port/store.h"
 
 #include <cstdint>
@@ -15,8 +16,7 @@ namespace muster::producer {
 /// What is known of one function and one recipe.
 struct Measured {
     Calibration calibration{}; ///< without link figures
-    std::int64_t training_rows{};
-    std::int64_t parameters{};
+    DataShape shape{};         ///< what it was measured on
 };
 
 /// Latency, bandwidth and own CPU time that one function saw in a group.

@@ -1,6 +1,7 @@
 #include "producer/candidates.h"
 
 #include "base/pattern.h"
+#include "wire/recipe.h"
 
 #include <fmt/format.h>
 
@@ -122,6 +123,19 @@ std::int64_t steps_of(const nlohmann::json& recipe, std::int64_t training_rows) 
     const auto batch = recipe.at("batch").get<std::int64_t>();
     const auto epochs = recipe.at("epochs").get<std::int64_t>();
     return epochs * ((training_rows + batch - 1) / batch);
+}
+
+DataShape shape_of(const Prepared& prepared) {
+    return {.training_rows = prepared.training_rows,
+            .validation_rows = prepared.validation_rows,
+            .test_rows = prepared.matrix.test_rows,
+            .columns = prepared.matrix.columns,
+            .parameters = prepared.parameters};
+}
+
+ScoringWork scoring_of(const nlohmann::json& recipe, const DataShape& shape) {
+    const auto parsed = wire::recipe_from_json(recipe);
+    return parsed ? scoring_work(*parsed, shape) : ScoringWork{};
 }
 
 std::vector<std::int64_t> batches_to_time(std::int64_t batch) {

@@ -30,6 +30,10 @@ struct Choice {
 
 /// Steps of the whole training: epochs times global batches of an epoch, the last one partial.
 [[nodiscard]] std::int64_t steps_of(const nlohmann::json& recipe, std::int64_t training_rows);
+/// Data and model that a function has prepared.
+[[nodiscard]] DataShape shape_of(const Prepared& prepared);
+/// What is scored beside the steps; nothing for a recipe that cannot be read.
+[[nodiscard]] ScoringWork scoring_of(const nlohmann::json& recipe, const DataShape& shape);
 /// The three batch sizes to time: an eighth, a quarter and a half of the global batch, at least 1, 2 and 4.
 [[nodiscard]] std::vector<std::int64_t> batches_to_time(std::int64_t batch);
 

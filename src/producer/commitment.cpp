@@ -20,14 +20,15 @@ constexpr double milliseconds_per_second = 1'000.0;
 
 planner::Question question_of(const Desk& desk, const LiveJob& job) {
     planner::Question question;
-    std::int64_t rows = 0;
+    DataShape shape;
     for (const auto& [dn, answer] : job.round.answers) {
         question.candidates.push_back(
             {dn, answer.measured->calibration, answer.accept.memory_bytes, answer.accept.cpu_cores});
-        rows = answer.prepared.training_rows;
+        shape = shape_of(answer.prepared); // all have the same data
     }
-    question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), rows);
-    question.steps = steps_of(job.record.recipe, rows);
+    question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), shape.training_rows);
+    question.steps = steps_of(job.record.recipe, shape.training_rows);
+    question.scoring = scoring_of(job.record.recipe, shape);
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
     question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
     return question;

@@ -20,7 +20,7 @@ void Measurement::on_calibrated(LiveJob& job, const std::string& dn, const Calib
     Answer& answer = found->second;
     const Calibration& reported = calibrated.calibration;
     if (!answer.measured || answer.measure_steps) {
-        answer.measured = Measured{reported, answer.prepared.training_rows, answer.prepared.parameters};
+        answer.measured = Measured{reported, shape_of(answer.prepared)};
     }
     answer.measured->calibration.latency_seconds = reported.latency_seconds;
     answer.measured->calibration.bytes_per_second = reported.bytes_per_second;

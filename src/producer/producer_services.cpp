@@ -31,7 +31,7 @@ Measured scaled(const Measured& measured, double measured_cores, double cores) {
 /// Candidates with their measurements; those never measured get an estimate and make the plan provisional.
 struct Measurements {
     std::vector<planner::Candidate> candidates{};
-    std::int64_t rows{};
+    DataShape shape{};
     bool provisional{};
 };
 
@@ -56,7 +56,7 @@ Measurements measurements_of(const Desk& desk, const std::string& recipe_digest,
         found.provisional = true;
         return found;
     }
-    found.rows = reference->measured->training_rows;
+    found.shape = reference->measured->shape;
     for (const Row& row : rows) {
         Measured measured =
             row.measured
@@ -142,8 +142,9 @@ Result<json> ProducerServices::plan(const json& attributes, const std::string& c
         return answer;
     }
     planner::Question question{.candidates = measured.candidates,
-                               .batch = std::min(recipe->batch, measured.rows),
-                               .steps = steps_of(job.record.recipe, measured.rows),
+                               .batch = std::min(recipe->batch, measured.shape.training_rows),
+                               .steps = steps_of(job.record.recipe, measured.shape.training_rows),
+                               .scoring = scoring_work(*recipe, measured.shape),
                                .expected_seconds = static_cast<double>(job.wish.expected_seconds)};
     auto plan = planner::decide(question);
     if (!plan) {

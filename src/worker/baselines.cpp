@@ -13,9 +13,7 @@ namespace muster::worker {
 namespace {
 
 constexpr std::int64_t chunk_rows = 8192;
-constexpr int l1_rounds = 15;                // the error changes by less than 0.1 % afterwards
-constexpr std::int64_t l1_columns_max = 128; // each round costs as much as the whole of least squares
-constexpr double error_part_min = 1e-4;      // of the target's deviation: keeps the weight of an exact row finite
+constexpr double error_part_min = 1e-4; // of the target's deviation: keeps the weight of an exact row finite
 constexpr double ridge = 1.0; // keeps the equations solvable; of no weight beside thousands of standardised rows
 
 EvaluationResult evaluate(

@@ -4,6 +4,7 @@
 #include "model/messages.h"
 #include "model/preprocessing.h"
 #include "model/recipe.h"
+#include "model/scoring.h"
 #include "worker/evaluation.h"
 
 #include <cstdint>
@@ -23,8 +24,5 @@ namespace muster::worker {
                                                       const Matrix& matrix,
                                                       std::span<const std::int64_t> training,
                                                       std::span<const RowSet> sets);
-
-constexpr std::size_t linear_rows_max = 200'000;
-constexpr std::int64_t linear_columns_max = 1024;
 
 } // namespace muster::worker

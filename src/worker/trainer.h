@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "model/messages.h"
 #include "model/recipe.h"
+#include "model/scoring.h"
 #include "worker/matrix.h"
 #include "worker/program.h"
 
@@ -23,9 +24,6 @@ struct RowCounts {
     std::int64_t validation{};
 };
 [[nodiscard]] RowCounts row_counts(const Recipe& recipe, std::int64_t rows);
-
-/// Training rows that are scored for the report: a fixed sample when there are more.
-constexpr std::size_t scored_training_rows_max = 65'536;
 
 /// One generation of a training, for one member.
 struct TrainingOrder {
