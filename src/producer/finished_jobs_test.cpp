@@ -60,10 +60,8 @@ TEST(FinishedJobs, wait_while_the_store_is_down) {
 }
 
 TEST(FinishedJobs, keep_their_log_until_then_and_report_model_and_id_for_ever) {
-    TestFleet fleet;
-    three(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    ThreeFunctions fleet;
+    fleet.train();
     ASSERT_EQ(fleet.status(), "FINISHED");
     fleet.pass(fleet.settings.retention);
     ASSERT_EQ(fleet.status(), "gone");
@@ -84,9 +82,8 @@ TEST(FinishedJobs, keep_their_log_until_then_and_report_model_and_id_for_ever) {
 TEST(FinishedJobs, of_requests_that_are_there_are_never_deleted) {
     TestFleet fleet;
     fleet.settings.keep_finished_jobs = 0;
-    three(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.start_three();
+    fleet.train();
     fleet.restart();
     fleet.run();
     EXPECT_EQ(kept(fleet.store).size(), 1U);

@@ -43,8 +43,7 @@ TEST(ManagedObjects, refuses_bad_requests_naming_the_place) {
          invalid,
          "/attributes/distributedTrainingExpectation/expectedTrainingTime"},
     };
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     for (const Case& one : cases) {
         json attributes = TestFleet::request();
         attributes.merge_patch(one.patch);
@@ -60,8 +59,7 @@ TEST(ManagedObjects, refuses_bad_requests_naming_the_place) {
 }
 
 TEST(ManagedObjects, names_the_nearest_recipe_and_the_candidates_of_an_ambiguous_one) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     json attributes = TestFleet::request();
     attributes["aIMLInferenceName"] = "muster:ue-dela";
     EXPECT_EQ(fleet.submit(attributes).refusal.problems.at(0).nearest, "muster:ue-delay");
@@ -74,8 +72,7 @@ TEST(ManagedObjects, names_the_nearest_recipe_and_the_candidates_of_an_ambiguous
 }
 
 TEST(ManagedObjects, refuses_wrong_places_and_bodies) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ManagedObjects& objects = fleet.producer->objects();
     const json good{{"id", "r1"}, {"objectClass", "MLTrainingRequest"}, {"attributes", TestFleet::request()}};
     const auto put = [&](const char* dn, const json& body) { return objects.put(*nrm::Dn::parse(dn), body, "c"); };
@@ -98,8 +95,7 @@ TEST(ManagedObjects, refuses_wrong_places_and_bodies) {
 }
 
 TEST(ManagedObjects, post_assigns_an_id) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     const WriteResult made = fleet.producer->objects().post(
         *nrm::Dn::parse("SubNetwork=1,MLTrainingFunction=mlt"),
         {{"id", nullptr}, {"objectClass", "MLTrainingRequest"}, {"attributes", TestFleet::request()}},
@@ -111,8 +107,7 @@ TEST(ManagedObjects, post_assigns_an_id) {
 }
 
 TEST(ManagedObjects, get_edit_put_works_and_changed_read_only_values_do_not) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(fleet.submit().ok);
     json attributes = fleet.attributes(TestFleet::dn("MLTrainingRequest"));
     EXPECT_EQ(fleet.submit(attributes).answer.effect, Effect::unchanged);
@@ -124,11 +119,9 @@ TEST(ManagedObjects, get_edit_put_works_and_changed_read_only_values_do_not) {
 }
 
 TEST(ManagedObjects, a_request_is_fixed_once_evaluation_has_begun_and_deleted_only_after_its_end) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     fleet.functions.at(TestFleet::name(2)).on_commit = Reply::silent;
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     const nrm::Dn request = TestFleet::dn("MLTrainingRequest");
     EXPECT_EQ(fleet.patch(request, {{"trainingRequestSource", "other"}}).refusal.code, ErrorCode::conflict);
     EXPECT_TRUE(fleet.patch(request, {{"trainingDataQualityScore", 90}}).ok);
@@ -142,8 +135,7 @@ TEST(ManagedObjects, a_request_is_fixed_once_evaluation_has_begun_and_deleted_on
 }
 
 TEST(ManagedObjects, a_request_deleted_before_it_begins_never_trains) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(fleet.submit().ok);
     ASSERT_TRUE(fleet.producer->objects().remove(TestFleet::dn("MLTrainingRequest"), "c").ok);
     fleet.run();
@@ -152,10 +144,8 @@ TEST(ManagedObjects, a_request_deleted_before_it_begins_never_trains) {
 }
 
 TEST(ManagedObjects, priority_and_termination_conditions_of_a_process_may_be_written) {
-    TestFleet fleet;
-    three(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    ThreeFunctions fleet;
+    fleet.train();
     const nrm::Dn process = TestFleet::dn("MLTrainingProcess");
     EXPECT_TRUE(fleet.patch(process, {{"priority", 5}, {"terminationConditions", "never"}}).ok);
     EXPECT_FALSE(fleet.patch(process, {{"priority", 65'536}}).ok);
@@ -164,10 +154,8 @@ TEST(ManagedObjects, priority_and_termination_conditions_of_a_process_may_be_wri
 }
 
 TEST(ManagedObjects, a_model_can_be_deleted_with_its_file) {
-    TestFleet fleet;
-    three(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    ThreeFunctions fleet;
+    fleet.train();
     const auto model =
         nrm::Dn::parse(fleet.attributes(TestFleet::dn("MLTrainingProcess")).at("mLModelRef").get<std::string>());
     EXPECT_EQ(fleet.artefacts.blobs.size(), 1U);
@@ -177,10 +165,8 @@ TEST(ManagedObjects, a_model_can_be_deleted_with_its_file) {
 }
 
 TEST(ManagedObjects, what_the_producer_writes_fits_the_class_tables) {
-    TestFleet fleet;
-    three(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    ThreeFunctions fleet;
+    fleet.train();
     const auto all =
         fleet.producer->objects().read(*nrm::Dn::parse("SubNetwork=1"), {.type = nrm::ScopeType::base_all});
     EXPECT_GE(all->size(), 16U);
@@ -207,13 +193,11 @@ TEST(Services, recipes_are_immutable_unless_replaced) {
 }
 
 TEST(Services, plans_without_training_and_tell_what_is_not_measured) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     auto plan = fleet.producer->services().plan(TestFleet::request(), "c");
     ASSERT_TRUE(plan.ok()) << plan.error().text();
     EXPECT_EQ(plan->at("provisional"), true);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     plan = fleet.producer->services().plan(TestFleet::request(), "c");
     ASSERT_TRUE(plan.ok()) << plan.error().text();
     EXPECT_EQ(plan->at("provisional"), false);
@@ -223,10 +207,8 @@ TEST(Services, plans_without_training_and_tell_what_is_not_measured) {
 }
 
 TEST(Services, logs_functions_and_metrics) {
-    TestFleet fleet;
-    three(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    ThreeFunctions fleet;
+    fleet.train();
     Services& services = fleet.producer->services();
     const auto log = services.log_of("r1");
     ASSERT_TRUE(log.ok());

@@ -27,11 +27,9 @@ std::vector<json> deliver(TestFleet& fleet) {
 }
 
 TEST(Notifications, tell_the_life_of_a_request) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(subscribe(fleet, "s", json::object()).ok);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     fleet.pass(fleet.settings.retention);
     std::map<std::string, int> count;
     std::vector<std::string> statuses;
@@ -55,13 +53,11 @@ TEST(Notifications, tell_the_life_of_a_request) {
 }
 
 TEST(Notifications, are_limited_by_type_and_scope) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(subscribe(fleet, "types", {{"notificationTypes", {"notifyMOICreation"}}}).ok);
     ASSERT_TRUE(subscribe(fleet, "level", {{"scope", {{"scopeType", "BASE_NTH_LEVEL"}, {"scopeLevel", 1}}}}).ok);
     (void)deliver(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     for (const json& body : deliver(fleet)) {
         EXPECT_EQ(body.at("subscriptionId"), "SubNetwork=1,NtfSubscriptionControl=types");
         EXPECT_EQ(body.at("notificationType"), "notifyMOICreation");
@@ -83,8 +79,7 @@ TEST(Notifications, go_only_to_allowed_https_recipients) {
 }
 
 TEST(Notifications, survive_a_restart_and_are_tried_again_more_slowly) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(subscribe(fleet, "s", {{"notificationTypes", {"notifyMOICreation"}}}).ok);
     ASSERT_TRUE(fleet.submit().ok);
     const auto before = fleet.producer->outbox().due(fleet.clock.steady_now());
@@ -106,10 +101,9 @@ TEST(Notifications, survive_a_restart_and_are_tried_again_more_slowly) {
 TEST(Notifications, of_a_dead_subscriber_are_limited_and_go_with_its_subscription) {
     TestFleet fleet;
     fleet.settings.outbox_per_subscription_max = 3;
-    three(fleet);
+    fleet.start_three();
     ASSERT_TRUE(subscribe(fleet, "dead", json::object()).ok);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     EXPECT_EQ(fleet.producer->outbox().pending(), 3U);
     EXPECT_EQ(fleet.status(), "FINISHED");
     ASSERT_TRUE(fleet.producer->objects().remove(*nrm::Dn::parse("SubNetwork=1,NtfSubscriptionControl=dead"), "c").ok);

@@ -17,11 +17,9 @@ TEST(Restart, in_every_phase_trains_exactly_once) {
                                &TestFunction::on_prepare,
                                &TestFunction::on_calibrate,
                                &TestFunction::on_commit}) {
-        TestFleet fleet;
-        three(fleet);
+        ThreeFunctions fleet;
         fleet.functions.at(second).*stuck = Reply::silent;
-        ASSERT_TRUE(fleet.submit().ok);
-        fleet.run();
+        fleet.train();
         ASSERT_EQ(fleet.status(), "IN_PROGRESS");
         make_good(fleet);
         fleet.restart();
@@ -33,8 +31,7 @@ TEST(Restart, in_every_phase_trains_exactly_once) {
 }
 
 TEST(Restart, before_the_first_step_keeps_the_request) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(fleet.submit().ok);
     fleet.restart();
     EXPECT_EQ(fleet.status(), "NOT_STARTED");
@@ -44,32 +41,17 @@ TEST(Restart, before_the_first_step_keeps_the_request) {
 }
 
 TEST(Restart, adopts_a_running_job) {
-    TestFleet fleet;
-    three(fleet);
-    for (auto& [dn, function] : fleet.functions) {
-        function.finishes = false;
-    }
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    RunningJob fleet;
     fleet.restart();
     fleet.run();
     EXPECT_EQ(fleet.progress().value("status", ""), "RUNNING");
-    for (auto& [dn, function] : fleet.functions) {
-        fleet.finish(function);
-    }
-    fleet.run();
+    fleet.finish_all();
     EXPECT_EQ(fleet.status(), "FINISHED");
     EXPECT_EQ(fleet.times_trained(), 1U);
 }
 
 TEST(Restart, takes_what_was_finished_meanwhile) {
-    TestFleet fleet;
-    three(fleet);
-    for (auto& [dn, function] : fleet.functions) {
-        function.finishes = false;
-    }
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    RunningJob fleet;
     for (auto& [dn, function] : fleet.functions) {
         function.connected = false;
         fleet.finish(function); // nobody hears it
@@ -81,8 +63,7 @@ TEST(Restart, takes_what_was_finished_meanwhile) {
 }
 
 TEST(Restart, sends_start_again_to_a_member_that_did_not_get_it) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(fleet.submit().ok);
     fleet.functions.at(second).finishes = false;
     fleet.run();
@@ -96,13 +77,7 @@ TEST(Restart, sends_start_again_to_a_member_that_did_not_get_it) {
 }
 
 TEST(Restart, ends_a_running_job_whose_members_do_not_come_back) {
-    TestFleet fleet;
-    three(fleet);
-    for (auto& [dn, function] : fleet.functions) {
-        function.finishes = false;
-    }
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    RunningJob fleet;
     fleet.restart(false);
     fleet.connect(TestFleet::name(1));
     fleet.run();
@@ -146,8 +121,7 @@ TEST(Restart, waits_a_moment_for_the_functions_it_knew) {
 }
 
 TEST(Restart, a_store_that_is_down_loses_nothing) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     ASSERT_TRUE(fleet.submit().ok);
     fleet.store.set_down(true);
     EXPECT_THROW(fleet.producer->loop().step(), StoreDown);
@@ -159,10 +133,8 @@ TEST(Restart, a_store_that_is_down_loses_nothing) {
 }
 
 TEST(Restart, an_ended_request_is_deleted_after_the_retention_time_and_its_id_stays_used) {
-    TestFleet fleet;
-    three(fleet);
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    ThreeFunctions fleet;
+    fleet.train();
     ASSERT_EQ(fleet.status(), "FINISHED");
     EXPECT_EQ(fleet.submit().answer.effect, Effect::unchanged) << "the same PUT again";
     fleet.restart();

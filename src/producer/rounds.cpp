@@ -55,14 +55,21 @@ void Rounds::drop(LiveJob& job, const std::string& dn, const Exclusion& why) {
         next_round(job, {{dn, why}}, fmt::format("{} is out: {}", dn, why.words));
         return;
     }
+    if (exclude(job, dn, why, "is out")) {
+        desk_.fleet.release(dn, job.record.wire_id(), why.words);
+    }
+}
+
+bool Rounds::exclude(LiveJob& job, const std::string& dn, const Exclusion& why, const char* event) {
     Job updated = job.record;
     updated.excluded.insert_or_assign(dn, why);
     std::erase(updated.leases, dn);
-    desk_.note(updated, fmt::format("{} is out: {}: {}", dn, why.code, why.words));
-    if (desk_.save(job, std::move(updated))) {
-        job.round.answers.erase(dn);
-        desk_.fleet.release(dn, job.record.wire_id(), why.words);
+    desk_.note(updated, fmt::format("{} {}: {}: {}", dn, event, why.code, why.words));
+    if (!desk_.save(job, std::move(updated))) {
+        return false;
     }
+    job.round.answers.erase(dn);
+    return true;
 }
 
 void Rounds::on_failed(LiveJob& job, const std::string& dn, const std::string& reason) {
@@ -110,12 +117,7 @@ void Rounds::on_refuse(LiveJob& job, const std::string& dn, const Refuse& refuse
         drop(job, dn, why);
         return;
     }
-    Job updated = job.record;
-    updated.excluded.insert_or_assign(dn, why);
-    std::erase(updated.leases, dn);
-    desk_.note(updated, fmt::format("{} refuses: {}: {}", dn, why.code, why.words));
-    if (desk_.save(job, std::move(updated))) {
-        job.round.answers.erase(dn);
+    if (exclude(job, dn, why, "refuses")) {
         desk_.fleet.released(dn, job.record.wire_id());
     }
 }

@@ -33,6 +33,9 @@ public:
     void hold(LiveJob& job);
 
 private:
+    /// Takes `dn` out of the round; the event is "DN <event>: ...". False when that could not be written.
+    bool exclude(LiveJob& job, const std::string& dn, const Exclusion& why, const char* event);
+
     Desk& desk_;
 };
 

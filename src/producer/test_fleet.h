@@ -101,7 +101,7 @@ struct TestFunction {
     }
 };
 
-class TestFleet final : public FunctionLink {
+class TestFleet : public FunctionLink {
 public:
     ManualClock clock;
     MemoryStore store;
@@ -123,6 +123,16 @@ public:
         if (producer->services().list_recipes().empty()) {
             EXPECT_TRUE(producer->services().add_recipe(recipe(), "admin").ok());
         }
+    }
+
+    /// The same with three connected functions, of speeds 1, 1/2 and 1/3.
+    void start_three() {
+        start();
+        for (int i = 1; i <= 3; ++i) {
+            add(i);
+            connect(name(i));
+        }
+        run();
     }
 
     static nlohmann::json recipe(const std::string& name = "ue-delay") {
@@ -223,6 +233,12 @@ public:
         return producer->objects().put(dn("MLTrainingRequest", id),
                                        {{"id", id}, {"objectClass", "MLTrainingRequest"}, {"attributes", attributes}},
                                        "analytics");
+    }
+    /// Submits, and goes as far as it goes without time passing.
+    void train(const std::string& id = "r1") {
+        const WriteResult written = submit(request(), id);
+        ASSERT_TRUE(written.ok) << written.refusal.reason;
+        run();
     }
     WriteResult patch(const nrm::Dn& object, const nlohmann::json& attributes) {
         return producer->objects().merge_patch(object, {{"attributes", attributes}}, "analytics");
@@ -433,14 +449,28 @@ private:
     std::deque<std::pair<std::string, ToFunction>> queue_;
 };
 
-/// Three connected functions, of speeds 1, 1/2 and 1/3.
-inline void three(TestFleet& fleet) {
-    fleet.start();
-    for (int i = 1; i <= 3; ++i) {
-        fleet.add(i);
-        fleet.connect(TestFleet::name(i));
+/// A producer with three connected functions.
+class ThreeFunctions : public TestFleet {
+public:
+    ThreeFunctions() { start_three(); }
+};
+
+/// The same with a job r1 in training, whose members train until they are told to finish.
+class RunningJob final : public ThreeFunctions {
+public:
+    RunningJob() {
+        for (auto& [dn, function] : functions) {
+            function.finishes = false;
+        }
+        train();
+        EXPECT_EQ(progress().value("status", ""), "RUNNING");
     }
-    fleet.run();
-}
+    void finish_all() {
+        for (auto& [dn, function] : functions) {
+            finish(function);
+        }
+        run();
+    }
+};
 
 } // namespace muster::producer::testing

@@ -9,17 +9,6 @@ namespace {
 const std::string first = TestFleet::name(1);
 const std::string second = TestFleet::name(2);
 
-/// Three functions that train until they are told to finish.
-void running(TestFleet& fleet) {
-    three(fleet);
-    for (auto& [dn, function] : fleet.functions) {
-        function.finishes = false;
-    }
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
-    ASSERT_EQ(fleet.progress().value("status", ""), "RUNNING");
-}
-
 Progress progress_of(const TestFunction& function, std::int64_t step, double loss = 1.0) {
     return {.job = function.held->job,
             .generation = function.held->generation,
@@ -42,8 +31,7 @@ void expect_given_up(TestFleet& fleet, const std::string& reason) {
 }
 
 TEST(Training, shows_progress_at_most_once_a_second) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     const TestFunction& function = fleet.functions.at(first);
     fleet.clock.advance(seconds{10});
     fleet.say(function, progress_of(function, 10));
@@ -64,8 +52,7 @@ TEST(Training, shows_progress_at_most_once_a_second) {
 }
 
 TEST(Training, a_failed_function_ends_the_job_with_its_reason) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     const TestFunction& function = fleet.functions.at(second);
     fleet.say(function, Failed{function.held->job, 1, "worker killed by signal 9"});
     fleet.run();
@@ -73,16 +60,14 @@ TEST(Training, a_failed_function_ends_the_job_with_its_reason) {
 }
 
 TEST(Training, a_revoked_function_ends_the_job_at_once_with_that_reason) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     fleet.functions.at(second).held.reset(); // it is shut out, so nobody can tell it
     fleet.revoke(second, "was revoked (stolen)");
     expect_given_up(fleet, second + ": was revoked (stolen)");
 }
 
 TEST(Training, a_function_that_is_revoked_while_it_is_away_is_not_waited_for) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     fleet.lose(second);
     EXPECT_EQ(fleet.progress().value("status", ""), "RUNNING");
     fleet.functions.at(second).held.reset();
@@ -91,8 +76,7 @@ TEST(Training, a_function_that_is_revoked_while_it_is_away_is_not_waited_for) {
 }
 
 TEST(Training, a_function_that_is_done_and_then_revoked_ends_the_job_too) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     fleet.finish(fleet.functions.at(second));
     fleet.run();
     fleet.functions.at(second).held.reset();
@@ -101,8 +85,7 @@ TEST(Training, a_function_that_is_done_and_then_revoked_ends_the_job_too) {
 }
 
 TEST(Training, a_loss_that_is_not_finite_ends_the_job) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     const TestFunction& function = fleet.functions.at(first);
     fleet.say(function, progress_of(function, 3, std::numeric_limits<double>::quiet_NaN()));
     fleet.run();
@@ -110,23 +93,18 @@ TEST(Training, a_loss_that_is_not_finite_ends_the_job) {
 }
 
 TEST(Training, a_lost_function_may_come_back_in_time) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     fleet.lose(second);
     fleet.pass(fleet.settings.reconnect_wait / 2);
     fleet.connect(second);
     fleet.pass(fleet.settings.reconnect_wait);
     EXPECT_EQ(fleet.progress().value("status", ""), "RUNNING");
-    for (auto& [dn, function] : fleet.functions) {
-        fleet.finish(function);
-    }
-    fleet.run();
+    fleet.finish_all();
     EXPECT_EQ(fleet.status(), "FINISHED");
 }
 
 TEST(Training, a_function_that_stays_lost_ends_the_job) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     fleet.lose(second);
     fleet.pass(fleet.settings.reconnect_wait);
     EXPECT_EQ(fleet.status(), "CANCELLED");
@@ -136,8 +114,7 @@ TEST(Training, a_function_that_stays_lost_ends_the_job) {
 }
 
 TEST(Training, a_function_that_comes_back_without_the_job_ends_it) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     fleet.lose(second);
     fleet.functions.at(second).held.reset();
     fleet.connect(second);
@@ -146,8 +123,7 @@ TEST(Training, a_function_that_comes_back_without_the_job_ends_it) {
 }
 
 TEST(Training, a_function_that_leaves_by_itself_ends_the_job) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     TestFunction& function = fleet.functions.at(second);
     const std::string job = function.held->job;
     function.held.reset();
@@ -157,28 +133,23 @@ TEST(Training, a_function_that_leaves_by_itself_ends_the_job) {
 }
 
 TEST(Training, unmet_requirements_finish_with_a_remark) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     fleet.functions.at(first).validation_mae = 4.0;
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     EXPECT_EQ(fleet.status(), "FINISHED");
     EXPECT_EQ(fleet.progress().value("resultStateInfo", ""), "REQUIREMENTS_NOT_MET: MAE 4 instead of 3.6");
     EXPECT_FALSE(fleet.attributes(TestFleet::dn("MLTrainingReport")).empty());
 }
 
 TEST(Training, members_that_end_with_different_parameters_publish_nothing) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     fleet.functions.at(second).parameters = "others";
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     expect_given_up(fleet, "different parameters");
 }
 
 TEST(Training, a_member_that_never_finishes_ends_the_job) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     fleet.finish(fleet.functions.at(first));
     fleet.run();
     fleet.pass(fleet.settings.finish_wait);
@@ -186,8 +157,7 @@ TEST(Training, a_member_that_never_finishes_ends_the_job) {
 }
 
 TEST(Training, leases_are_kept_alive) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     const std::size_t before = fleet.functions.at(first).all<KeepAlive>().size();
     fleet.pass(fleet.settings.keep_alive_every);
     const auto messages = fleet.functions.at(first).all<KeepAlive>();
@@ -217,11 +187,9 @@ TEST(Training, can_be_cancelled_in_every_phase) {
         {"TRAINING", [](TestFleet& fleet) { fleet.functions.at(second).finishes = false; }},
     };
     for (const Case& one : cases) {
-        TestFleet fleet;
-        three(fleet);
+        ThreeFunctions fleet;
         one.arrange(fleet);
-        ASSERT_TRUE(fleet.submit().ok);
-        fleet.run();
+        fleet.train();
         EXPECT_TRUE(fleet.progress().value("progressStateInfo", "").starts_with(one.phase)) << fleet.progress().dump();
         const WriteResult written = fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"cancelRequest", true}});
         ASSERT_TRUE(written.ok) << written.refusal.reason;
@@ -232,16 +200,14 @@ TEST(Training, can_be_cancelled_in_every_phase) {
 }
 
 TEST(Training, is_cancelled_through_the_process_as_well) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     ASSERT_TRUE(fleet.patch(TestFleet::dn("MLTrainingProcess"), {{"cancelProcess", true}}).ok);
     fleet.run();
     expect_given_up(fleet, "CONSUMER: cancelled");
 }
 
 TEST(Training, a_request_suspended_before_it_starts_is_held_and_resumed) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     auto held = TestFleet::request();
     held["suspendRequest"] = true;
     ASSERT_TRUE(fleet.submit(held).ok);
@@ -254,11 +220,9 @@ TEST(Training, a_request_suspended_before_it_starts_is_held_and_resumed) {
 }
 
 TEST(Training, a_request_suspended_during_agreement_releases_everybody) {
-    TestFleet fleet;
-    three(fleet);
+    ThreeFunctions fleet;
     fleet.functions.at(second).on_commit = Reply::silent;
-    ASSERT_TRUE(fleet.submit().ok);
-    fleet.run();
+    fleet.train();
     ASSERT_TRUE(fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"suspendRequest", true}}).ok);
     fleet.run();
     EXPECT_EQ(fleet.status(), "SUSPENDED");
@@ -272,8 +236,7 @@ TEST(Training, a_request_suspended_during_agreement_releases_everybody) {
 }
 
 TEST(Training, a_running_one_cannot_be_suspended_yet) {
-    TestFleet fleet;
-    running(fleet);
+    RunningJob fleet;
     const WriteResult written = fleet.patch(TestFleet::dn("MLTrainingRequest"), {{"suspendRequest", true}});
     EXPECT_FALSE(written.ok);
     EXPECT_EQ(written.refusal.code, ErrorCode::conflict);
