@@ -111,11 +111,14 @@ Duration Lane::poll_and_move(std::unique_lock<std::mutex>& lock, SteadyTime unti
     poll_entries_.clear();
     bool at_once = false;
     for (const auto& peer : peers_) {
-        const bool watched = peer.link != nullptr && !peer.link->ended() && !peer.link->stalled();
-        const int wanted = watched ? POLLIN | POLLRDHUP | (peer.link->wants_write() ? POLLOUT : 0) : 0;
+        const bool alive = peer.link != nullptr && !peer.link->ended();
+        // A link that may not read must still write: its peer may be waiting for that before it reads itself.
+        const int wanted =
+            alive ? (peer.link->stalled() ? 0 : POLLIN | POLLRDHUP) | (peer.link->wants_write() ? POLLOUT : 0) : 0;
         at_once = at_once || (peer.link != nullptr && peer.link->may_have_more());
-        poll_entries_.push_back(
-            {.fd = watched ? peer.link->connection().fd() : -1, .events = static_cast<short>(wanted), .revents = 0});
+        poll_entries_.push_back({.fd = wanted != 0 ? peer.link->connection().fd() : -1,
+                                 .events = static_cast<short>(wanted),
+                                 .revents = 0});
     }
     poll_entries_.push_back({.fd = wake_.get(), .events = POLLIN, .revents = 0});
     in_poll_ = true;
@@ -138,8 +141,10 @@ Duration Lane::poll_and_move(std::unique_lock<std::mutex>& lock, SteadyTime unti
             continue;
         }
         const auto events = ready > 0 ? poll_entries_[i].revents : short{0};
-        peer.dirty = peer.dirty || (events & POLLOUT) != 0;
-        if ((events & ~POLLOUT) != 0 || peer.link->may_have_more()) {
+        const bool stalled = peer.link->stalled();
+        // The end of a connection that may not be read is found by writing.
+        peer.dirty = peer.dirty || (events & POLLOUT) != 0 || (stalled && events != 0);
+        if (!stalled && ((events & ~POLLOUT) != 0 || peer.link->may_have_more())) {
             peer.link->read_in(*this, read_budget);
         }
     }
