@@ -17,8 +17,13 @@ done
 
 say "collectives: contract, hostile peers and faults, $rounds rounds under asan"
 for ((round = 1; round <= rounds; ++round)); do
-  build/asan/bin/muster_collective_test --gtest_brief=1 --gtest_shuffle --gtest_random_seed="$round"
+  MUSTER_FAULT_ROUNDS=20 build/asan/bin/muster_collective_test --gtest_brief=1 --gtest_shuffle --gtest_random_seed="$round"
 done
+
+say "collectives: ranks as processes, killed, stopped and cut off, ${MUSTER_FAULT_ROUNDS:-2000} times"
+cmake --preset release >/dev/null
+ninja -C build/release muster_collective_test
+MUSTER_FAULT_ROUNDS=${MUSTER_FAULT_ROUNDS:-2000} build/release/bin/muster_collective_test --gtest_filter='Processes.*'
 
 say "system: killed and frozen processes, $rounds rounds"
 cmake --preset release >/dev/null

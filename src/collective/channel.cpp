@@ -79,7 +79,7 @@ void Channel::end() {
         mesh_->lane(lane).end_call(id_);
     }
     if (current_.announced) {
-        announce(current_, any_peer);
+        announce(current_, waits_no_more);
     }
     judge(current_.call);
 }
@@ -170,24 +170,27 @@ void Channel::look_at_the_clock(Patience& patience, int target) {
     patience.announce_at = now + announce_after();
     if (moves == patience.announced) {
         patience.announced = !moves;
-        announce(patience, moves ? any_peer : target);
+        announce(patience, moves ? waits_no_more : mesh_rank(target));
     } else if (!moves) {
-        announce(patience, target);
+        announce(patience, mesh_rank(target));
     }
 }
 
-void Channel::announce(const Patience& patience, int target) {
-    const auto payload = encode_waiting(mesh_rank(target));
-    for (const int peer : ranks_) {
-        if (peer != mesh_->rank()) {
-            mesh_->lane(0).send_control({.kind = FrameKind::waiting,
-                                         .call = patience.call,
-                                         .channel = id_,
-                                         .message_bytes = payload.size(),
-                                         .payload_bytes = static_cast<std::uint32_t>(payload.size())},
-                                        peer,
-                                        payload);
+/// Ranks that are not in the group hear of it as well: they may wait for this one in another group.
+void Channel::announce(const Patience& patience, int mesh_target) {
+    const auto payload = encode_waiting(mesh_target);
+    for (int peer = 0; peer < mesh_->size(); ++peer) {
+        if (peer == mesh_->rank()) {
+            continue;
         }
+        const bool member = number_of(peer) >= 0;
+        mesh_->lane(0).send_control({.kind = FrameKind::waiting,
+                                     .call = member ? patience.call : Call{},
+                                     .channel = member ? id_ : 0,
+                                     .message_bytes = payload.size(),
+                                     .payload_bytes = static_cast<std::uint32_t>(payload.size())},
+                                    peer,
+                                    payload);
     }
 }
 
@@ -238,23 +241,46 @@ void Channel::lost(int mesh_rank, const std::string& how, const Call& call) {
     fail(mesh_->fail({mesh_rank, fmt::format("{}: {}, in {}", mesh_->name(mesh_rank), how, text_of(call))}));
 }
 
+/// Whom the rank waits for, in this group or in another one. None: it does not say that it waits.
+std::optional<int> Channel::target_of(int peer) {
+    const auto fresh_after = std::chrono::steady_clock::now() - 3 * announce_after();
+    // It may still be in an earlier operation than this rank, or in another group.
+    for (const auto& waiting : {mesh_->lane(0).waiting(id_, peer), mesh_->lane(0).waiting_elsewhere(peer)}) {
+        const bool waits = waiting && waiting->at >= fresh_after && waiting->target >= any_peer;
+        if (waits && waiting->target < mesh_->size()) {
+            return waiting->target;
+        }
+    }
+    return {};
+}
+
 int Channel::silent_one(int mesh_target) {
     // Follow who waits for whom to the one that does not say that it waits.
-    const auto fresh_after = std::chrono::steady_clock::now() - 3 * announce_after();
     std::vector<bool> seen(static_cast<std::size_t>(mesh_->size()));
     int suspect = mesh_target;
-    while (suspect >= 0 && suspect != mesh_->rank() && !seen[static_cast<std::size_t>(suspect)]) {
+    while (suspect != any_peer && suspect != mesh_->rank() && !seen[static_cast<std::size_t>(suspect)]) {
         seen[static_cast<std::size_t>(suspect)] = true;
-        const auto waiting = mesh_->lane(0).waiting(id_, suspect);
-        // It may still be in an earlier operation than this rank.
-        const bool waits =
-            waiting && waiting->at >= fresh_after && waiting->target >= 0 && waiting->target < mesh_->size();
-        if (!waits) {
+        const auto target = target_of(suspect);
+        if (!target) {
             return suspect;
         }
-        suspect = waiting->target;
+        suspect = *target;
     }
-    return -1;
+    return suspect == any_peer ? longest_silent() : any_peer;
+}
+
+/// Of those who do not say that they wait; any_peer when all do.
+int Channel::longest_silent() {
+    int found = any_peer;
+    for (const int peer : ranks_) {
+        if (peer == mesh_->rank() || target_of(peer)) {
+            continue;
+        }
+        if (found == any_peer || mesh_->lane(0).last_received(peer) < mesh_->lane(0).last_received(found)) {
+            found = peer;
+        }
+    }
+    return found;
 }
 
 void Channel::timed_out(const Patience& patience, int target) {

@@ -84,14 +84,16 @@ private:
     void wait_until(Patience& patience, int target, const std::function<bool()>& done);
     void look_at_the_clock(Patience& patience, int target);
     void judge(const Call& call);
-    void announce(const Patience& patience, int target);
+    void announce(const Patience& patience, int mesh_target);
     [[noreturn]] void lost(int mesh_rank, const std::string& how, const Call& call);
     [[noreturn]] void timed_out(const Patience& patience, int target);
     [[noreturn]] void clashed(const Clash& clash, const Call& call);
     [[noreturn]] void fail(Failure failure);
     Failure record(Failure failure, bool tells);
     [[nodiscard]] std::uint64_t moved();
+    [[nodiscard]] std::optional<int> target_of(int peer);
     [[nodiscard]] int silent_one(int mesh_target);
+    [[nodiscard]] int longest_silent();
     [[nodiscard]] int mesh_rank(int rank) const { return rank < 0 ? any_peer : ranks_[static_cast<std::size_t>(rank)]; }
     [[nodiscard]] Duration announce_after() const;
 

@@ -19,7 +19,8 @@
 namespace muster::collective {
 
 /// data: a piece of a message. announce: "I hold this message back until you grant it". grant: "send what you hold
-/// back of this call, I take it". credit: room for eager messages is free again. waiting, abort: see mesh.h.
+/// back of this call, I take it". credit: room for eager messages is free again. waiting: whom the sender waits
+/// for, so that the one who is silent can be found. abort: the group has failed.
 enum class FrameKind : std::uint8_t { data = 1, announce = 2, grant = 3, credit = 4, waiting = 5, abort = 6 };
 enum class Collective : std::uint8_t {
     none = 0,
@@ -91,7 +92,9 @@ struct Failure {
 /// Control characters of the text become '?'. Errors: invalid_argument.
 [[nodiscard]] Result<Failure> decode_failure(std::span<const std::byte> payload);
 
-/// The payload of a waiting frame: whom the sender waits for, -1 when it no longer waits.
+/// In a waiting frame: the sender waits for nobody any more. -1: it waits for whoever comes first.
+inline constexpr int waits_no_more = -2;
+/// The payload of a waiting frame: whom the sender waits for, as a rank of the mesh.
 [[nodiscard]] std::vector<std::byte> encode_waiting(int target);
 /// Errors: invalid_argument.
 [[nodiscard]] Result<int> decode_waiting(std::span<const std::byte> payload);

@@ -336,6 +336,11 @@ std::optional<Waiting> Lane::waiting(std::uint64_t channel, int peer) {
     return box->waiting.at(peer);
 }
 
+std::optional<Waiting> Lane::waiting_elsewhere(int peer) {
+    const std::scoped_lock lock{mutex_};
+    return peers_[static_cast<std::size_t>(peer)].elsewhere;
+}
+
 std::uint64_t Lane::moved(std::uint64_t channel) {
     const std::scoped_lock lock{mutex_};
     const auto* box = known_box(channel);
@@ -585,6 +590,8 @@ void Lane::control_arrived(int peer, const FrameHeader& header, std::span<const 
     case FrameKind::waiting:
         if (const auto target = decode_waiting(payload); !target) {
             from.link->set_broken(target.error().message);
+        } else if (header.call.collective == Collective::none) {
+            from.elsewhere = Waiting{*target, header.call, std::chrono::steady_clock::now()};
         } else {
             check_call(*box, peer, header.call);
             box->waiting[peer] = Waiting{*target, header.call, std::chrono::steady_clock::now()};

@@ -98,6 +98,8 @@ public:
     [[nodiscard]] std::optional<Clash> clash(std::uint64_t channel);
     [[nodiscard]] std::optional<Failure> told(std::uint64_t channel);
     [[nodiscard]] std::optional<Waiting> waiting(std::uint64_t channel, int peer);
+    /// The same of a group that this rank is not in.
+    [[nodiscard]] std::optional<Waiting> waiting_elsewhere(int peer);
     /// Counts the payload bytes moved for the group; for seeing that something moves.
     [[nodiscard]] std::uint64_t moved(std::uint64_t channel);
     void send_control(const FrameHeader& header, int peer, std::vector<std::byte> payload);
@@ -181,6 +183,7 @@ private:
         std::size_t used{0};              ///< that the peer has used and was not given back
         std::size_t announced{0};         ///< announcements of all groups that wait for a place
         std::size_t strange{0};           ///< groups that only this peer has spoken of yet
+        std::optional<Waiting> elsewhere{};
     };
 
     // Matching (lane.cpp).
