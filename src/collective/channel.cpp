@@ -84,8 +84,12 @@ void Channel::end() {
     judge(current_.call);
 }
 
-void Channel::send(Sending& sending, int to, Step step, std::span<const std::byte> payload, int lane) {
-    mesh_->lane(lane).send(sending, id_, mesh_rank(to), current_.call, step, payload);
+void Channel::send(Sending& sending, int to, Step step, std::span<const std::byte> payload) {
+    mesh_->lane(0).send(sending, id_, mesh_rank(to), current_.call, step, payload);
+}
+
+void Channel::send_granted(Sending& sending, int to, Step step, std::span<const std::byte> payload, int lane) {
+    mesh_->lane(lane).send(sending, id_, mesh_rank(to), current_.call, step, payload, Lane::Mode::granted);
 }
 
 void Channel::receive(Receiving& receiving, int from, Step step, std::span<std::byte> place, int lane) {

@@ -55,7 +55,9 @@ public:
     void begin(Call call, std::optional<Deadline> deadline);
     /// Closes it. Throws GroupFailed when the group failed meanwhile.
     void end();
-    void send(Sending& sending, int to, Step step, std::span<const std::byte> payload, int lane = 0);
+    void send(Sending& sending, int to, Step step, std::span<const std::byte> payload);
+    /// Only once `to` has called grant_call().
+    void send_granted(Sending& sending, int to, Step step, std::span<const std::byte> payload, int lane);
     void receive(Receiving& receiving, int from, Step step, std::span<std::byte> place, int lane = 0);
     void grant_call(int from);
     /// Waits for a message of this call.

@@ -51,7 +51,8 @@ void Lane::send(Sending& sending,
                 int peer,
                 const Call& call,
                 Step step,
-                std::span<const std::byte> payload) {
+                std::span<const std::byte> payload,
+                Mode mode) {
     const std::scoped_lock lock{mutex_};
     MUSTER_ASSERT(sending.done());
     sending.done_.store(false, std::memory_order_relaxed);
@@ -67,7 +68,7 @@ void Lane::send(Sending& sending,
     auto& to = peers_[static_cast<std::size_t>(peer)];
     if (has_grant(box, peer, call, step)) {
         to.link->push(header, payload, &sending, &box.moved);
-    } else if (payload.size() <= eager_bytes_max && to.credit >= cost_of(payload.size())) {
+    } else if (mode == Mode::unasked && payload.size() <= eager_bytes_max && to.credit >= cost_of(payload.size())) {
         to.credit -= cost_of(payload.size());
         header.eager = true;
         to.link->push(header, payload, &sending, &box.moved);
@@ -76,9 +77,10 @@ void Lane::send(Sending& sending,
         const bool first = std::ranges::none_of(
             box.held, [&](const Held& held) { return held.peer == peer && !is_transfer(held.header.call); });
         box.held.push_back({.peer = peer, .header = header, .payload = payload, .sending = &sending});
-        if (is_transfer(call) || payload.size() <= eager_bytes_max || first) {
+        if (is_transfer(call) || (mode == Mode::unasked && payload.size() <= eager_bytes_max) || first) {
             auto announcement = header;
             announcement.kind = FrameKind::announce;
+            announcement.step = mode == Mode::granted ? every_step : step;
             push_control(peer, announcement);
         }
     }
@@ -618,6 +620,9 @@ void Lane::announced(Box& box, int peer, const FrameHeader& header) {
     if (!is_transfer(header.call) && header.call.sequence <= box.ended) {
         link(peer).set_broken("announces a message out of order in " + text_of(header.call));
         return;
+    }
+    if (header.step == every_step) {
+        return; // The whole call is granted in any case.
     }
     if (auto* receiving = match(box, peer, header)) {
         if (bind(box, *receiving, peer, header) && !granted_when_posted(header)) {

@@ -73,13 +73,17 @@ public:
 
     // Messages. Peers are ranks of the mesh.
 
+    /// unasked: small messages go at once. granted: it waits for the peer's grant, whatever its size; so the peer's
+    /// grant, which comes in any case, is awaited, and does not reach a rank that has left.
+    enum class Mode { unasked, granted };
     /// Begins to send. `call.collective` transfer: point to point.
     void send(Sending& sending,
               std::uint64_t channel,
               int peer,
               const Call& call,
               Step step,
-              std::span<const std::byte> payload);
+              std::span<const std::byte> payload,
+              Mode mode = Mode::unasked);
     /// Expects a message of place.size() bytes. Large ones of a collective are granted at once.
     void receive(
         Receiving& receiving, std::uint64_t channel, int peer, const Call& call, Step step, std::span<std::byte> place);

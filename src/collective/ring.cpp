@@ -96,12 +96,12 @@ private:
                 auto& slot = outgoing_[sent_ % outgoing_.size()];
                 slot.bytes.resize(wire_bytes(place.size()));
                 narrow(place, half_of(flow_.wire), slot.bytes);
-                channel_.send(slot.sending, channel_.next(), step, slot.bytes, lane_of(sent_));
+                channel_.send_granted(slot.sending, channel_.next(), step, slot.bytes, lane_of(sent_));
             } else {
                 while (!direct_.empty() && direct_.front().done()) {
                     direct_.pop_front();
                 }
-                channel_.send(direct_.emplace_back(), channel_.next(), step, place, lane_of(sent_));
+                channel_.send_granted(direct_.emplace_back(), channel_.next(), step, place, lane_of(sent_));
             }
             ++sent_;
         }
