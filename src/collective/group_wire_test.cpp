@@ -1,6 +1,8 @@
 /// What the bytes between ranks look like to somebody who listens.
 #include "collective/frame.h"
+#include "collective/mesh_group.h"
 #include "collective/relay.h"
+#include "plain_connection.h"
 
 #include <gtest/gtest.h>
 
@@ -50,12 +52,16 @@ TEST(Wire, detector_sees_plain_frames) {
     EXPECT_NE(not_tls("GET / HTTP/1.1\r\n"), "");
 }
 
-TEST(Wire, carries_tls_1_3_records_only_and_no_tensor) {
-    const std::string pattern = "MUSTER-TENSOR-16";
+const std::string pattern = "MUSTER-TENSOR-16";
+
+using MakeGroup = std::function<std::unique_ptr<Group>(const Town&, GroupSpec)>;
+
+/// What passes between three ranks that exchange the pattern, one text for each direction of each connection.
+std::vector<std::string> overheard(const MakeGroup& make) {
     const Town town{3};
     Relay relay{town, true};
     in_threads(3, [&](int rank) {
-        auto group = connect(town, relay.spec(rank)).value();
+        const auto group = make(town, relay.spec(rank));
         for (const std::size_t repeats : {std::size_t{4}, std::size_t{8'000}}) {
             std::vector<std::byte> data(repeats * pattern.size());
             for (std::size_t i = 0; i < repeats; ++i) {
@@ -69,19 +75,41 @@ TEST(Wire, carries_tls_1_3_records_only_and_no_tensor) {
         }
         group->barrier();
     });
-    const auto streams = relay.recorded();
+    EXPECT_GT(relay.passed(), 400'000);
+    return relay.recorded();
+}
+
+bool shows_tensor(const std::string& stream) {
+    return stream.find(pattern.substr(0, 8)) != std::string::npos;
+}
+
+TEST(Wire, carries_tls_1_3_records_only_and_no_tensor) {
+    const auto streams =
+        overheard([](const Town& town, GroupSpec spec) { return connect(town, std::move(spec)).value(); });
     // One connection for each pair of ranks, two directions each.
     EXPECT_EQ(streams.size(), 6U);
-    EXPECT_GT(relay.passed(), 400'000);
     const std::string selected_version{"\x00\x2b\x00\x02\x03\x04", 6}; // supported_versions of a server's hello
     std::size_t servers = 0;
     for (const auto& stream : streams) {
         EXPECT_EQ(not_tls(stream), "");
-        EXPECT_EQ(stream.find(pattern.substr(0, 8)), std::string::npos);
+        EXPECT_FALSE(shows_tensor(stream));
         EXPECT_EQ(stream.find("gnb-"), std::string::npos) << "certificates are encrypted as well";
         servers += stream.find(selected_version) != std::string::npos ? 1U : 0U;
     }
     EXPECT_EQ(servers, 3U);
+}
+
+TEST(Wire, without_tls_would_be_noticed) {
+    const auto streams = overheard([](const Town& town, GroupSpec spec) {
+        const auto dialer = tcp_dialer();
+        auto edges = bench::join_plain(spec, town.listener(spec.rank), *dialer, Deadline::after(test::patience));
+        return std::make_unique<MeshGroup>(spec, std::move(edges).value());
+    });
+    EXPECT_EQ(streams.size(), 6U);
+    for (const auto& stream : streams) {
+        EXPECT_NE(not_tls(stream), "");
+        EXPECT_TRUE(shows_tensor(stream));
+    }
 }
 
 } // namespace
