@@ -349,7 +349,7 @@ void Channel::clashed(const Clash& clash, const Call& call) {
                              peer,
                              text_of(clash.theirs),
                              self,
-                             text_of(call))},
+                             text_of(clash.ours))},
                 true));
 }
 

@@ -276,6 +276,26 @@ TEST(Hello, that_is_malformed_is_refused_with_a_reason) {
     EXPECT_NE(refused.find("malformed hello"), std::string::npos);
 }
 
+/// Reads a frame as if the connection blocked.
+FrameHeader next_frame(Connection& connection) {
+    const auto read = [&](std::span<std::byte> place) {
+        while (!place.empty()) {
+            const auto result = connection.read(place);
+            place = place.subspan(result.bytes);
+            pollfd entry{.fd = connection.fd(), .events = POLLIN, .revents = 0};
+            if (result.status != IoStatus::done && ::poll(&entry, 1, Deadline::after(patience).left_ms()) <= 0) {
+                throw std::runtime_error{"no frame came"};
+            }
+        }
+    };
+    std::array<std::byte, frame_header_bytes> head{};
+    read(head);
+    const auto header = decode(head, 1U << 20U).value();
+    Bytes payload(header.payload_bytes);
+    read(payload);
+    return header;
+}
+
 /// Rank 0 is a member that joined rightly and then writes `bytes` to the connection; `last` ends it.
 /// Returns what rank 1's next collective throws.
 std::string failure_after(const Bytes& bytes, const std::function<void(Connection&)>& last) {
@@ -299,12 +319,7 @@ std::string failure_after(const Bytes& bytes, const std::function<void(Connectio
             encode(FrameHeader{.eager = true, .call = {.collective = Collective::barrier, .sequence = 1}});
         auto& pair = *edges[1][0];
         EXPECT_EQ(pair.write(hello).bytes, hello.size());
-        // Rank 1 has sent its frames of both barriers: it is in the second.
-        for (std::size_t read = 0; read < 2 * frame_header_bytes;) {
-            Bytes buffer(2 * frame_header_bytes - read);
-            pollfd entry{.fd = pair.fd(), .events = POLLIN, .revents = 0};
-            ASSERT_GT(::poll(&entry, 1, Deadline::after(patience).left_ms()), 0);
-            read += pair.read(buffer).bytes;
+        while (next_frame(pair).call.sequence < 2) { // Until rank 1 is in the second barrier.
         }
         EXPECT_TRUE(bytes.empty() || pair.write(bytes).bytes == bytes.size());
         last(pair);

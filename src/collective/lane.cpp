@@ -253,7 +253,7 @@ void Lane::let_go(Receiving& receiving) {
 void Lane::begin_call(std::uint64_t channel, const Call& call) {
     const std::scoped_lock lock{mutex_};
     auto& box = own_box(channel);
-    box.current = call;
+    box.before = std::exchange(box.current, call);
     for (const auto& arrived : box.arrived) {
         check_call(box, arrived.peer, arrived.header.call);
     }
@@ -279,13 +279,17 @@ void Lane::end_call(std::uint64_t channel) {
 }
 
 void Lane::check_call(Box& box, int peer, const Call& call) {
-    if (is_transfer(call) || call.sequence < box.current.sequence) {
+    if (is_transfer(call) || call.sequence == 0) {
         return;
     }
     if (call.sequence > box.current.sequence) {
         note_ahead(box, peer, call);
-    } else if (call.sequence != 0 && call != box.current) {
-        set_clash(box, {.peer = peer, .theirs = call});
+        return;
+    }
+    for (const auto* ours : {&box.current, &box.before}) {
+        if (call.sequence == ours->sequence && call != *ours) {
+            set_clash(box, {.peer = peer, .theirs = call, .ours = *ours});
+        }
     }
 }
 
@@ -482,6 +486,9 @@ std::optional<Place> Lane::place_for(int peer, const FrameHeader& header) {
     }
     if (!is_transfer(header.call)) {
         check_call(*box, peer, header.call);
+        if (header.call.sequence <= box->ended && box->clash) {
+            return waste_for(header);
+        }
         if (header.call.sequence <= box->ended) {
             from.link->set_broken("sent a frame out of order in " + text_of(header.call));
             return {};
@@ -618,6 +625,9 @@ void Lane::control_arrived(int peer, const FrameHeader& header, std::span<const 
 void Lane::announced(Box& box, int peer, const FrameHeader& header) {
     check_call(box, peer, header.call);
     if (!is_transfer(header.call) && header.call.sequence <= box.ended) {
+        if (box.clash) {
+            return;
+        }
         link(peer).set_broken("announces a message out of order in " + text_of(header.call));
         return;
     }

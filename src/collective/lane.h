@@ -48,6 +48,7 @@ struct Clash {
     Kind kind{Kind::other_call};
     int peer{};
     Call theirs{};
+    Call ours{};              ///< other_call: what this rank calls, or called, in its place
     std::uint64_t sent{};     ///< other_size: bytes that the peer sends
     std::uint64_t expected{}; ///< other_size: bytes that this rank expects
 };
@@ -130,8 +131,8 @@ public:
     /// The first peer whose connection is broken, and why.
     [[nodiscard]] std::optional<std::pair<int, std::string>> broken();
     [[nodiscard]] SteadyTime last_received(int peer);
-    /// Tells every peer of the failure, as far as the sockets take it now, and ends all connections.
-    void tear_down(const FrameHeader& header, const std::vector<std::byte>& payload);
+    /// Tells every peer of the failure and ends all connections. Waits for peers that are slow to take it `until`.
+    void tear_down(const FrameHeader& header, const std::vector<std::byte>& payload, Deadline until);
     [[nodiscard]] const Connection* connection(int peer) const;
 
     // FrameSink, under the mutex.
@@ -165,6 +166,7 @@ private:
         int opener{any_peer}; ///< the peer that spoke of it first, until this rank does
         bool dropped{false};
         Call current{};
+        Call before{};          ///< the call before the current one
         std::uint64_t ended{0}; ///< sequence of the last call that is over
         std::vector<Receiving*> posted{};
         std::deque<Arrived> arrived{};
@@ -219,6 +221,7 @@ private:
     void resume_stalled();
     void changed();
     void stop_polling();
+    bool say_last_words(Deadline until);
     Duration poll_and_move(std::unique_lock<std::mutex>& lock, SteadyTime until);
     void interrupt_poll();
     void look_for_trouble();

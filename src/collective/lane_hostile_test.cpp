@@ -1,9 +1,7 @@
 /// Members that were admitted and then send what no member sends: they fail, by name, and cost little memory.
 #include "collective/arguments.h"
-#include "collective/group_fixture.h"
 #include "collective/lane.h"
-#include "collective/mesh_group.h"
-#include "plain_connection.h"
+#include "collective/plain_groups.h"
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -17,19 +15,6 @@ using bench::PlainConnection;
 using Bytes = std::vector<std::byte>;
 constexpr auto patience = test::patience;
 
-struct Pair {
-    UniqueFd ours{};
-    UniqueFd theirs{};
-};
-
-Pair connected_sockets() {
-    int ends[2] = {-1, -1};
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-        throw std::system_error{errno, std::generic_category(), "socketpair"};
-    }
-    return {UniqueFd{ends[0]}, UniqueFd{ends[1]}};
-}
-
 Bytes frame(const FrameHeader& header, const Bytes& payload = {}) {
     Bytes bytes(frame_header_bytes + payload.size());
     std::ranges::copy(payload, std::ranges::copy(encode(header), bytes.begin()).out);
@@ -40,15 +25,13 @@ Bytes frame(const FrameHeader& header, const Bytes& payload = {}) {
 class Besieged {
 public:
     explicit Besieged(int size = 3) : peers_(static_cast<std::size_t>(size)) {
-        GroupSpec spec{.rank = 1, .operation_timeout = patience};
+        const auto spec = test::plain_spec(size, 1);
         Edges edges(peers_.size());
         for (int rank = 0; rank < size; ++rank) {
-            spec.members.push_back({fmt::format("gnb-{}", rank), test::identity_of(rank), {}});
             if (rank != spec.rank) {
-                auto pair = connected_sockets();
-                edges[static_cast<std::size_t>(rank)].push_back(
-                    std::make_unique<PlainConnection>(std::move(pair.ours)));
-                peers_[static_cast<std::size_t>(rank)] = std::move(pair.theirs);
+                auto ends = test::connected_sockets();
+                edges[static_cast<std::size_t>(rank)].push_back(std::make_unique<PlainConnection>(std::move(ends[0])));
+                peers_[static_cast<std::size_t>(rank)] = std::move(ends[1]);
             }
         }
         group_ = std::make_unique<MeshGroup>(spec, std::move(edges));

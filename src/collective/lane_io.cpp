@@ -219,7 +219,7 @@ const Connection* Lane::connection(int peer) const {
     return found == nullptr ? nullptr : &found->connection();
 }
 
-void Lane::tear_down(const FrameHeader& header, const std::vector<std::byte>& payload) {
+void Lane::tear_down(const FrameHeader& header, const std::vector<std::byte>& payload, Deadline until) {
     {
         const std::scoped_lock lock{mutex_};
         if (std::exchange(torn_down_, true)) {
@@ -237,10 +237,44 @@ void Lane::tear_down(const FrameHeader& header, const std::vector<std::byte>& pa
                 peer.link->push_owned(header, payload);
                 peer.link->write_out();
             }
-            peer.link->finish();
+            peer.link->finish_unless_it_wants_write();
         }
     }
     wake();
+    while (say_last_words(until)) {
+    }
+}
+
+/// Some peer has not read what it was sent before: the reason waits behind that. What it sends meanwhile is thrown
+/// away, or both would wait for each other. False when there is nothing left to do.
+bool Lane::say_last_words(Deadline until) {
+    std::vector<pollfd> entries;
+    std::vector<Link*> links;
+    {
+        const std::scoped_lock lock{mutex_};
+        for (auto& peer : peers_) {
+            if (peer.link != nullptr && peer.link->wants_write()) {
+                entries.push_back({.fd = peer.link->connection().fd(), .events = POLLIN | POLLOUT, .revents = 0});
+                links.push_back(peer.link.get());
+            }
+        }
+    }
+    const bool ready = !links.empty() && ::poll(entries.data(), entries.size(), until.left_ms()) > 0;
+    const std::scoped_lock lock{mutex_};
+    for (std::size_t i = 0; i < links.size(); ++i) {
+        auto& link = *links[i];
+        auto read = IoStatus::want_read;
+        if (ready && (entries[i].revents & ~POLLOUT) != 0) {
+            read = link.connection().read(waste_).status;
+        }
+        const bool gone = read != IoStatus::done && read != IoStatus::want_read && read != IoStatus::want_write;
+        if (gone || until.passed()) {
+            link.set_broken("the peer took no more");
+        }
+        link.write_out();
+        link.finish_unless_it_wants_write();
+    }
+    return !links.empty() && !until.passed();
 }
 
 } // namespace muster::collective

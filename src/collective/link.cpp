@@ -240,4 +240,10 @@ void Link::finish() {
     connection_->finish();
 }
 
+void Link::finish_unless_it_wants_write() {
+    if (!wants_write_) {
+        finish();
+    }
+}
+
 } // namespace muster::collective

@@ -65,6 +65,8 @@ public:
 
     /// Says goodbye and ends the sending direction.
     void finish();
+    /// The same when everything was written or nothing more can be.
+    void finish_unless_it_wants_write();
 
     [[nodiscard]] int peer() const { return peer_; }
     [[nodiscard]] Connection& connection() { return *connection_; }

@@ -11,6 +11,10 @@ namespace {
 /// How long a mover waits before it looks whether it is to end; wake() makes it look at once.
 constexpr Duration mover_wait = std::chrono::seconds{1};
 
+/// How long a rank that fails tries to tell a peer that does not read. With the wait for the word of others it makes
+/// less than the 100 ms within which all ranks must have ended.
+constexpr Duration last_words_wait = std::chrono::milliseconds{40};
+
 } // namespace
 
 Mesh::Mesh(const GroupSpec& spec, Edges edges)
@@ -72,8 +76,9 @@ Failure Mesh::fail(Failure failure) {
     failed_.store(true, std::memory_order_release);
     const auto payload = encode(failure);
     const FrameHeader header{.kind = FrameKind::abort, .message_bytes = payload.size()};
+    const auto until = Deadline::after(last_words_wait);
     for (auto& lane : lanes_) {
-        lane->tear_down(header, payload);
+        lane->tear_down(header, payload, until);
     }
     return failure;
 }
