@@ -2,6 +2,7 @@
 #
 # Not find_package(Torch): its include folder also holds fmt 12, protobuf 3.13 and oneDNN, which would hide the
 # system's from every file that includes torch. Only the four header trees that are needed are put on the path.
+include_guard(GLOBAL)
 set(MUSTER_TORCH_ROOT "" CACHE PATH "Folder with include/ATen and lib/libtorch_cpu.so; empty: python3's torch")
 if(NOT MUSTER_TORCH_ROOT)
   execute_process(

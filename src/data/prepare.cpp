@@ -304,13 +304,7 @@ Result<Published> prepare(const DataRequest& request, const std::filesystem::pat
     if (auto found = cache->find(key)) {
         return *std::move(found); // the writer we waited for made it
     }
-    auto made = make(request, *cache, *sources, settings);
-    if (made) {
-        if (auto evicted = cache->evict(settings.cache_bytes_max, key); !evicted) {
-            return std::move(evicted).error();
-        }
-    }
-    return made;
+    return make(request, *cache, *sources, settings);
 }
 
 } // namespace muster::data

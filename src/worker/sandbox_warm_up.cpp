@@ -2,9 +2,9 @@
 
 #include "base/fd.h"
 #include "collective/group.h"
+#include "process_group/backend.h"
 #include "tls/context.h"
 #include "tls/keys.h"
-#include "worker/c10d/backend.h"
 #include "worker/exported_model.h"
 #include "worker/program.h"
 #include "worker/trainer.h"
@@ -223,7 +223,7 @@ Result<void> warm_up_threads(int threads) {
             if (!group) {
                 return cold(group.error().text());
             }
-            return train_a_little(make_process_group(std::move(*group)));
+            return train_a_little(process_group::make_process_group(std::move(*group)));
         });
     }}.join();
     return result;

@@ -2,8 +2,8 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "process_group/backend.h"
 #include "wire/recipe.h"
-#include "worker/c10d/backend.h"
 #include "worker/calibration.h"
 #include "worker/program.h"
 #include "worker/trainer.h"
@@ -321,7 +321,7 @@ private:
                 shared->abort("the worker was stopped");
             }
         }
-        return make_process_group(std::move(shared));
+        return process_group::make_process_group(std::move(shared));
     }
 
     void leave() {

@@ -1,5 +1,5 @@
-#include "worker/c10d/backend.h"
-#include "worker/c10d/loopback_groups.h"
+#include "process_group/backend.h"
+#include "process_group/loopback_groups.h"
 #include "worker/calibration.h"
 #include "worker/testing_matrix.h"
 #include "worker/trainer.h"
@@ -19,8 +19,9 @@ using Group = c10::intrusive_ptr<c10d::ProcessGroup>;
 
 /// Runs `body` for each rank in a thread of its own, over real groups on the loopback interface.
 void run_ranks(int ranks, const std::function<void(Group)>& body) {
-    testing::run_ranks(ranks,
-                       [&](std::shared_ptr<collective::Group> group) { body(make_process_group(std::move(group))); });
+    process_group::testing::run_ranks(ranks, [&](std::shared_ptr<collective::Group> group) {
+        body(process_group::make_process_group(std::move(group)));
+    });
 }
 
 /// What one rank ended with.

@@ -1,7 +1,7 @@
 #include "bench_loops.h"
 
-#include "worker/c10d/backend.h"
-#include "worker/c10d/loopback_groups.h"
+#include "process_group/backend.h"
+#include "process_group/loopback_groups.h"
 #include "worker/loss.h"
 #include "worker/optimizer.h"
 #include "worker/program.h"
@@ -100,7 +100,7 @@ void run_member(const Problem& problem,
     if (!group) {
         throw std::runtime_error{group.error().text()};
     }
-    const double seconds = timed(problem, length, worker::make_process_group(std::move(*group)), shares);
+    const double seconds = timed(problem, length, process_group::make_process_group(std::move(*group)), shares);
     if (::write(result, &seconds, sizeof seconds) != sizeof seconds) {
         throw std::runtime_error{"the pipe is closed"};
     }
@@ -165,11 +165,11 @@ double trainer_seconds(const Problem& problem, Length length) {
 }
 
 double group_seconds(const Problem& problem, Length length, std::vector<std::int64_t> shares, int threads) {
-    std::vector<worker::testing::Listener> listeners;
+    std::vector<process_group::testing::Listener> listeners;
     for (std::size_t i = 0; i < shares.size(); ++i) {
-        listeners.push_back(worker::testing::listen_on_loopback());
+        listeners.push_back(process_group::testing::listen_on_loopback());
     }
-    const auto specs = worker::testing::make_specs(listeners, operation_timeout);
+    const auto specs = process_group::testing::make_specs(listeners, operation_timeout);
     int ends[2]{};
     if (::pipe(ends) != 0) {
         throw std::runtime_error{"pipe failed"};
@@ -206,18 +206,19 @@ double largest_difference(const Problem& problem,
     double largest = 0.0;
     std::mutex mutex;
     for (const std::vector<std::int64_t>& shares : divisions) {
-        worker::testing::run_ranks(static_cast<int>(shares.size()), [&](std::shared_ptr<collective::Group> group) {
-            worker::prepare_thread(1);
-            auto program = build(problem);
-            train_steps(program, problem, worker::make_process_group(std::move(group)), shares, steps);
-            const c10::AutoGradMode no_grad{false};
-            const std::lock_guard lock{mutex};
-            for (std::size_t i = 0; i < program.parameters().size(); ++i) {
-                const at::Tensor& expected = alone.parameters()[i];
-                const at::Tensor difference = (program.parameters()[i] - expected).norm() / expected.norm();
-                largest = std::max(largest, difference.item<double>());
-            }
-        });
+        process_group::testing::run_ranks(
+            static_cast<int>(shares.size()), [&](std::shared_ptr<collective::Group> group) {
+                worker::prepare_thread(1);
+                auto program = build(problem);
+                train_steps(program, problem, process_group::make_process_group(std::move(group)), shares, steps);
+                const c10::AutoGradMode no_grad{false};
+                const std::lock_guard lock{mutex};
+                for (std::size_t i = 0; i < program.parameters().size(); ++i) {
+                    const at::Tensor& expected = alone.parameters()[i];
+                    const at::Tensor difference = (program.parameters()[i] - expected).norm() / expected.norm();
+                    largest = std::max(largest, difference.item<double>());
+                }
+            });
     }
     return largest;
 }

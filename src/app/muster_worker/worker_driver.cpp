@@ -84,7 +84,7 @@ Roster roster_of_one(std::int64_t generation) {
 
 WorkerDriver::WorkerDriver(const std::vector<std::string>& more_arguments)
     : folder_{std::filesystem::temp_directory_path() / ("muster-" + random_hex(8))},
-      peers_{worker::testing::listen_on_loopback()} {
+      peers_{process_group::testing::listen_on_loopback()} {
     std::filesystem::create_directories(folder_);
     write_matrix(folder_);
     const UniqueFd control{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};

@@ -5,7 +5,7 @@
 #include "function/child_process.h"
 #include "model/recipe.h"
 #include "port/worker_process.h"
-#include "worker/c10d/loopback_groups.h"
+#include "process_group/loopback_groups.h"
 
 #include <filesystem>
 #include <string>
@@ -55,7 +55,7 @@ public:
     /// What the worker wrote to stderr so far.
     [[nodiscard]] std::string log() const;
     [[nodiscard]] std::filesystem::path model() const { return folder_ / "model.pt"; }
-    [[nodiscard]] const worker::testing::Listener& peers() const { return peers_; }
+    [[nodiscard]] const process_group::testing::Listener& peers() const { return peers_; }
 
     std::vector<FromWorker> skipped{};
 
@@ -64,7 +64,7 @@ private:
     void answer_dial(const std::string& text);
 
     std::filesystem::path folder_;
-    worker::testing::Listener peers_;
+    process_group::testing::Listener peers_;
     std::optional<function::ChildProcess> child_;
     std::optional<FrameSocket> socket_;
 };

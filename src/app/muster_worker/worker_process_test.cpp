@@ -183,10 +183,10 @@ public:
 
 private:
     std::vector<collective::GroupSpec> make_specs() const {
-        std::vector<worker::testing::Listener> addresses(2);
+        std::vector<process_group::testing::Listener> addresses(2);
         addresses[0].address = workers[0]->peers().address;
         addresses[1].address = workers[1]->peers().address;
-        return worker::testing::make_specs(addresses, std::chrono::seconds{30});
+        return process_group::testing::make_specs(addresses, std::chrono::seconds{30});
     }
 
     std::vector<collective::GroupSpec> specs_;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace muster::worker::testing {
+namespace muster::process_group::testing {
 
 /// A listening TCP socket on 127.0.0.1 and its address, "127.0.0.1:port".
 struct Listener {
@@ -27,4 +27,4 @@ void run_ranks(int ranks,
                const std::function<void(std::shared_ptr<collective::Group>)>& body,
                Duration operation_timeout = std::chrono::seconds{20});
 
-} // namespace muster::worker::testing
+} // namespace muster::process_group::testing

@@ -1,4 +1,4 @@
-#include "worker/c10d/loopback_groups.h"
+#include "process_group/loopback_groups.h"
 
 #include "base/assert.h"
 #include "tls/keys.h"
@@ -9,7 +9,7 @@
 #include <exception>
 #include <thread>
 
-namespace muster::worker::testing {
+namespace muster::process_group::testing {
 
 Listener listen_on_loopback() {
     UniqueFd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
@@ -82,4 +82,4 @@ void run_ranks(int ranks,
     }
 }
 
-} // namespace muster::worker::testing
+} // namespace muster::process_group::testing

@@ -1,5 +1,5 @@
-#include "worker/c10d/backend.h"
-#include "worker/c10d/loopback_groups.h"
+#include "process_group/backend.h"
+#include "process_group/loopback_groups.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
@@ -12,7 +12,7 @@
 #include <latch>
 #include <thread>
 
-namespace muster::worker {
+namespace muster::process_group {
 namespace {
 
 using testing::run_ranks;
@@ -129,7 +129,7 @@ TEST(Backend, keeps_order_and_counts_operations) {
 
 TEST(Backend, refuses_what_it_cannot_do_in_words) {
     run_ranks(2, [](std::shared_ptr<collective::Group> connected) {
-        MusterBackend backend{std::move(connected)};
+        MusterBackend backend{std::move(connected), std::make_shared<Executor>()};
         const auto refused = [](const std::function<void()>& action) -> std::string {
             try {
                 action();
@@ -140,10 +140,15 @@ TEST(Backend, refuses_what_it_cannot_do_in_words) {
         };
         Tensors numbers{at::ones({2}, at::kLong)};
         Tensors complex{at::ones({2}, at::kComplexFloat)};
-        EXPECT_NE(refused([&] { backend.send(numbers, 1, 0); }).find("does not support send"), std::string::npos);
+        EXPECT_NE(refused([&] { backend.send(numbers, backend.getRank(), 0); }).find("to or from itself"),
+                  std::string::npos);
+        EXPECT_NE(refused([&] { backend.recv(numbers, 2, 0); }).find("rank 2"), std::string::npos);
         EXPECT_NE(refused([&] { backend.allreduce(numbers, by(c10d::ReduceOp::AVG)); }).find("averages floating"),
                   std::string::npos);
-        EXPECT_NE(refused([&] { backend.allreduce(numbers, by(c10d::ReduceOp::BXOR)); }).find("sum, avg"),
+        Tensors floats{at::ones({2})};
+        EXPECT_NE(refused([&] { backend.allreduce(floats, by(c10d::ReduceOp::BXOR)); }).find("integers only"),
+                  std::string::npos);
+        EXPECT_NE(refused([&] { backend.allreduce(numbers, by(c10d::ReduceOp::UNUSED)); }).find("sum, avg"),
                   std::string::npos);
         EXPECT_NE(refused([&] { backend.allreduce(complex); }).find("ComplexFloat"), std::string::npos);
         EXPECT_EQ(backend.getSequenceNumberForGroup(), 0U);
@@ -211,7 +216,7 @@ TEST(Backend, a_shorter_limit_of_one_operation_aborts_the_group) {
             words = error.what();
         }
         gave_up.count_down();
-        EXPECT_NE(words.find("limit of 100 ms"), std::string::npos) << words;
+        EXPECT_NE(words.find("timeout of 100 ms"), std::string::npos) << words;
     });
 }
 
@@ -298,4 +303,4 @@ TEST(Backend, reducer_steps_with_unequal_shares_equal_steps_on_all_rows) {
 }
 
 } // namespace
-} // namespace muster::worker
+} // namespace muster::process_group
