@@ -2,6 +2,7 @@
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -55,17 +56,30 @@ def test_a_rank_with_another_job_s_certificate_is_refused_by_name(certificates, 
     assert "CA" in done.stdout
 
 
-def test_without_torchrun_no_store_of_torch_is_needed(certificates):
+def without_torchrun(script, folder, ranks):
+    """Runs a script as plain processes. Returns [(exit status, what it said)] in rank order."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    settings = {"MUSTER_C10D_FOLDER": certificates, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    ranks = [subprocess.Popen([sys.executable, SCRIPTS / "ddp.py"], env=environment(RANK=rank, **settings),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(2)]
+    settings = {"MUSTER_C10D_FOLDER": folder, "WORLD_SIZE": ranks, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    running = [subprocess.Popen([sys.executable, SCRIPTS / script], env=environment(RANK=rank, **settings),
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for rank in range(ranks)]
     try:
-        said = [rank.communicate(timeout=120)[0] for rank in ranks]
+        said = [each.communicate(timeout=120)[0] for each in running]
     finally:
-        for rank in ranks:
-            rank.kill()
-    assert all(rank.returncode == 0 for rank in ranks), said
-    assert json.loads(said[0].splitlines()[-1])["difference"] < 1e-14
+        for each in running:
+            each.kill()
+    return [(each.returncode, words) for each, words in zip(running, said)]
+
+
+def test_without_torchrun_no_store_of_torch_is_needed(certificates):
+    done = without_torchrun("ddp.py", certificates, ranks=2)
+    assert [status for status, _ in done] == [0, 0], done
+    assert json.loads(done[0][1].splitlines()[-1])["difference"] < 1e-14
+
+
+def test_a_rank_that_is_killed_is_named_on_all_others(certificates):
+    done = without_torchrun("loses_one.py", certificates, ranks=3)
+    assert done[1][0] == -signal.SIGKILL
+    for rank in (0, 2):
+        assert re.search(r"^failed: rank 1 \(muster://job/demo/rank-1\)", done[rank][1], re.MULTILINE), done[rank][1]
