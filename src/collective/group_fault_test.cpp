@@ -282,9 +282,10 @@ TEST(Timeout, does_not_hit_what_moves_slowly) {
     // 2 MB at 3 MB/s take longer than the time limit, which is for standing still.
     const Town town{2};
     Relay relay{town, false, Relay::Fault::crawl};
+    std::latch over{2};
     in_threads(2, [&](int rank) {
         auto spec = relay.spec(rank);
-        spec.operation_timeout = milliseconds{250};
+        spec.operation_timeout = milliseconds{400};
         auto group = connect(town, std::move(spec)).value();
         const auto begin = std::chrono::steady_clock::now();
         Bytes data(2'000'000, std::byte{1});
@@ -294,7 +295,7 @@ TEST(Timeout, does_not_hit_what_moves_slowly) {
         } else {
             group->receive(data, 0, 0)->wait();
         }
-        group->barrier();
+        over.arrive_and_wait(); // No barrier: what is on its way in the system still takes longer than the limit.
         EXPECT_GT(std::chrono::steady_clock::now() - begin, milliseconds{500});
     });
 }

@@ -6,8 +6,10 @@
 
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -212,6 +214,40 @@ TEST(Stranger, cannot_keep_members_out_by_numbers) {
         }
     });
     EXPECT_NE(refused.find("too many half-open connections"), std::string::npos);
+}
+
+/// MUSTER_STRANGERS says how many; the project's promise is for 10,000.
+TEST(Stranger, cannot_keep_members_out_by_a_flood) {
+    const char* told = std::getenv("MUSTER_STRANGERS");
+    const auto strangers = told == nullptr ? 2000U : static_cast<unsigned>(std::stoul(told));
+    rlimit files{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &files), 0);
+    const auto before = files;
+    files.rlim_cur = std::min<rlim_t>(files.rlim_max, std::max<rlim_t>(files.rlim_cur, 2 * strangers + 500));
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
+    std::vector<UniqueFd> sockets;
+    std::thread flood;
+    const auto begin = std::chrono::steady_clock::now();
+    const auto refused = refusals_of([&](const Town& town) {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        const auto& text = town.members[1].addresses.front();
+        address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1))));
+        flood = std::thread{[&sockets, address, strangers] {
+            for (unsigned i = 0; i < strangers; ++i) {
+                UniqueFd socket{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+                (void)::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+                sockets.push_back(std::move(socket));
+            }
+        }};
+    });
+    flood.join();
+    EXPECT_EQ(sockets.size(), strangers);
+    EXPECT_NE(refused.find("too many connections from this address"), std::string::npos);
+    EXPECT_LT(std::ranges::count(refused, '\n'), 400) << "a flood must not fill the log";
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, patience);
+    EXPECT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
 }
 
 Hello hello_of_rank_0(const Town& town, int stripes = 1) {

@@ -1,6 +1,7 @@
 #include "collective/join.h"
 
 #include "collective/address.h"
+#include "collective/address_limit.h"
 #include "collective/admission.h"
 
 #include <fcntl.h>
@@ -24,6 +25,12 @@ constexpr Duration dial_wait = std::chrono::seconds{2};
 constexpr Duration retry_wait = std::chrono::milliseconds{50};
 constexpr std::size_t refusals_kept_max = 8;
 constexpr int accepts_per_turn = 16;
+// Of each address: what strangers may cost. For each connection that a member may have to this rank some more, since
+// all members may be behind one address and try again twenty times a second.
+constexpr int address_burst = 64;
+constexpr int address_per_second = 50;
+constexpr int address_per_second_each = 20;
+constexpr Duration drops_told_every = std::chrono::seconds{1};
 
 /// A connection that this rank has to dial.
 struct Target {
@@ -33,6 +40,12 @@ struct Target {
     std::unique_ptr<Admission> admission{};
     std::size_t final_refusals{0}; ///< in a row; one for each address ends the attempt
     std::string reason{"was not dialled yet"};
+};
+
+/// A connection that was accepted.
+struct Guest {
+    std::string address_key{};
+    std::unique_ptr<Admission> admission{};
 };
 
 Deadline sooner(Deadline a, Deadline b) {
@@ -48,7 +61,8 @@ class Joiner {
 public:
     Joiner(const GroupSpec& spec, int listener, Dialer& dialer, Deadline deadline)
         : spec_{spec}, size_{static_cast<int>(spec.members.size())}, listener_{listener}, dialer_{dialer},
-          deadline_{deadline} {
+          deadline_{deadline}, limit_{address_burst + expected(spec),
+                                      address_per_second + address_per_second_each * expected(spec)} {
         edges_.resize(spec.members.size());
         for (int peer = 0; peer < size_; ++peer) {
             if (peer != spec.rank) {
@@ -94,6 +108,8 @@ private:
         });
     }
 
+    static double expected(const GroupSpec& spec) { return static_cast<double>(spec.rank) * spec.stripes; }
+
     /// Lets go of admitted peers that hung up before the others came, e.g. to start anew. True when there were any.
     bool drop_dead() {
         bool any = false;
@@ -115,7 +131,7 @@ private:
             slot.reset();
         }
         const bool taken = std::ranges::any_of(accepted_, [edge](const auto& other) {
-            return other.state() == Admission::State::write && other.edge() == edge;
+            return other.admission->state() == Admission::State::write && other.admission->edge() == edge;
         });
         return slot == nullptr && !taken;
     }
@@ -181,8 +197,8 @@ private:
             until = sooner(until, admission.deadline());
         };
         entries.push_back({.fd = listener_, .events = POLLIN, .revents = 0});
-        for (const auto& admission : accepted_) {
-            watch(admission);
+        for (const auto& guest : accepted_) {
+            watch(*guest.admission);
         }
         for (const auto& target : targets_) {
             if (target.admission != nullptr) {
@@ -198,7 +214,10 @@ private:
 
     void accept_some(const tls::Context& server) {
         for (int i = 0; i < accepts_per_turn; ++i) {
-            UniqueFd socket{::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)};
+            sockaddr_storage from{};
+            socklen_t size = sizeof from;
+            UniqueFd socket{
+                ::accept4(listener_, reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC | SOCK_NONBLOCK)};
             if (!socket.valid()) {
                 // Out of descriptors is a failure of this host; everything else concerns the stranger alone.
                 if (errno == EMFILE || errno == ENFILE || errno == EBADF || errno == EINVAL || errno == ENOTSOCK) {
@@ -206,40 +225,61 @@ private:
                 }
                 return;
             }
-            make_room();
             auto remote = peer_address(socket.get());
-            accepted_.emplace_back(
-                std::make_unique<TlsConnection>(std::move(socket), server, TlsConnection::Side::server),
-                spec_,
-                [this](Edge edge) { return is_free(edge); },
-                std::move(remote),
-                sooner(deadline_, Deadline::after(handshake_wait)));
+            auto key = address_key(from);
+            if (!limit_.admits(key, std::chrono::steady_clock::now())) {
+                note_drop(remote);
+                continue;
+            }
+            make_room();
+            accepted_.push_back(
+                {std::move(key),
+                 std::make_unique<Admission>(
+                     std::make_unique<TlsConnection>(std::move(socket), server, TlsConnection::Side::server),
+                     spec_,
+                     [this](Edge edge) { return is_free(edge); },
+                     std::move(remote),
+                     sooner(deadline_, Deadline::after(handshake_wait)))});
+        }
+    }
+
+    /// One sentence a second, however many there are.
+    void note_drop(const std::string& remote) {
+        ++dropped_;
+        const auto now = std::chrono::steady_clock::now();
+        if (now - drops_told_at_ >= drops_told_every) {
+            note_refusal(fmt::format(
+                "{}: too many connections from this address, {} were dropped unheard so far", remote, dropped_));
+            drops_told_at_ = now;
         }
     }
 
     /// Strangers that hold handshakes open do not keep members out: the oldest one goes.
     void make_room() {
         if (accepted_.size() >= half_open_max) {
-            accepted_.front().give_up("too many half-open connections");
-            note_refusal(accepted_.front().reason());
+            auto& oldest = *accepted_.front().admission;
+            oldest.give_up("too many half-open connections");
+            note_refusal(oldest.reason());
             accepted_.pop_front();
         }
     }
 
     void settle_accepted() {
         for (auto entry = accepted_.begin(); entry != accepted_.end();) {
-            entry->advance();
-            if (!entry->over() && entry->deadline().passed()) {
-                entry->give_up("did not finish the handshake within its deadline");
+            auto& admission = *entry->admission;
+            admission.advance();
+            if (!admission.over() && admission.deadline().passed()) {
+                admission.give_up("did not finish the handshake within its deadline");
             }
-            if (!entry->over()) {
+            if (!admission.over()) {
                 ++entry;
                 continue;
             }
-            if (entry->state() == Admission::State::admitted) {
-                slot_of(entry->edge()) = entry->take();
+            if (admission.state() == Admission::State::admitted) {
+                limit_.give_back(entry->address_key);
+                slot_of(admission.edge()) = admission.take();
             } else {
-                note_refusal(entry->reason());
+                note_refusal(admission.reason());
             }
             entry = accepted_.erase(entry);
         }
@@ -286,7 +326,10 @@ private:
     Dialer& dialer_;
     Deadline deadline_;
     std::vector<Target> targets_{};
-    std::list<Admission> accepted_{};
+    std::list<Guest> accepted_{};
+    AddressLimit limit_;
+    std::int64_t dropped_{0};
+    SteadyTime drops_told_at_{};
     std::deque<std::string> refusals_{};
 };
 

@@ -59,6 +59,7 @@ public:
         }
         return true;
     }
+    void leave(int peer) { peers_[static_cast<std::size_t>(peer)] = UniqueFd{}; }
     /// Calls `body` on the group while `hostile` writes, and returns how it failed.
     std::optional<GroupFailed> failure(const std::function<void(Group&)>& body, const std::function<void()>& hostile) {
         std::thread other{hostile};
@@ -287,6 +288,25 @@ TEST(Member, that_speaks_of_a_group_that_is_gone_costs_nothing) {
                                              besieged.write(2, frame({.eager = true, .call = first_barrier}));
                                          });
     EXPECT_FALSE(failed) << failed->what();
+}
+
+TEST(Member, that_left_in_good_order_is_not_missed_by_those_who_only_return_its_credit) {
+    Besieged besieged{2};
+    constexpr std::size_t messages = 6; // More than half of the credit.
+    for (std::uint64_t i = 0; i < messages; ++i) {
+        auto call = transfer_with(7, eager_bytes_max);
+        call.detail = i;
+        ASSERT_TRUE(besieged.write(
+            0,
+            frame({.eager = true, .call = call, .message_bytes = eager_bytes_max, .payload_bytes = eager_bytes_max},
+                  Bytes(eager_bytes_max))));
+    }
+    besieged.leave(0);
+    Bytes data(eager_bytes_max);
+    for (std::size_t i = 0; i < messages; ++i) {
+        EXPECT_NO_THROW(besieged.group().receive(data, 0, 7)->wait());
+    }
+    EXPECT_THROW(besieged.group().receive(data, 0, 7)->wait(), GroupFailed);
 }
 
 TEST(Member, that_goes_on_without_sending_what_is_expected_is_named_at_once) {

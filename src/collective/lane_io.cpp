@@ -173,7 +173,7 @@ void Lane::flush() {
             link.write_out();
             if (!link.write_failure().empty()) {
                 link.read_in(*this, SIZE_MAX);
-                if (!link.stalled()) {
+                if (!link.stalled() && !link.left()) { // To one that has left in good order nothing needs saying.
                     link.set_broken(link.write_failure());
                 }
                 again = true;

@@ -122,6 +122,13 @@ private:
         if (!near.valid() || !far) {
             return;
         }
+        if (fault_ == Fault::crawl) { // What the system holds back is to be small beside what crawls.
+            for (const int fd : {near.get(), far->get()}) {
+                const int bytes = 32 << 10;
+                (void)::setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+                (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+            }
+        }
         Wire wire{door.from, door.to, {std::move(near), std::move(far).value()}, {}};
         const std::scoped_lock lock{mutex_};
         for (auto& direction : wire.directions) {
