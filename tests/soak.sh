@@ -20,6 +20,9 @@ for ((round = 1; round <= rounds; ++round)); do
   MUSTER_FAULT_ROUNDS=20 build/asan/bin/muster_collective_test --gtest_brief=1 --gtest_shuffle --gtest_random_seed="$round"
 done
 
+say "fuzzing, ${MUSTER_FUZZ_SECONDS:-1800} s"
+tests/fuzz/fuzz.sh "${MUSTER_FUZZ_SECONDS:-1800}"
+
 say "collectives: ranks as processes, killed, stopped and cut off, ${MUSTER_FAULT_ROUNDS:-2000} times"
 cmake --preset release >/dev/null
 ninja -C build/release muster_collective_test

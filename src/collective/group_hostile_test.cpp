@@ -227,6 +227,7 @@ TEST(Stranger, cannot_keep_members_out_by_a_flood) {
     ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &files), 0);
     std::vector<UniqueFd> sockets;
     std::thread flood;
+    std::atomic<unsigned> opened{0};
     const auto begin = std::chrono::steady_clock::now();
     const auto refused = refusals_of([&](const Town& town) {
         sockaddr_in address{};
@@ -234,13 +235,18 @@ TEST(Stranger, cannot_keep_members_out_by_a_flood) {
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         const auto& text = town.members[1].addresses.front();
         address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(text.substr(text.rfind(':') + 1))));
-        flood = std::thread{[&sockets, address, strangers] {
+        flood = std::thread{[&sockets, &opened, address, strangers] {
             for (unsigned i = 0; i < strangers; ++i) {
                 UniqueFd socket{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
                 (void)::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
                 sockets.push_back(std::move(socket));
+                ++opened;
             }
         }};
+        const auto until = Deadline::after(patience);
+        while (opened < strangers / 4 && !until.passed()) { // The member comes in the middle of it.
+            std::this_thread::yield();
+        }
     });
     flood.join();
     EXPECT_EQ(sockets.size(), strangers);

@@ -32,7 +32,11 @@ constexpr int ranks_max = 4;
 constexpr auto silence_max = milliseconds{1500};
 /// What a survivor may need beyond that: the machine may be crowded.
 constexpr auto slack = std::chrono::seconds{5};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr long rss_growth_max_kb = 4 << 20; // The sanitizers keep what was freed.
+#else
 constexpr long rss_growth_max_kb = 8 << 10;
+#endif
 
 enum class Fault { kill, stop, cut };
 
