@@ -242,12 +242,27 @@ TEST(WorkerProcess, refuses_a_member_of_another_authority_from_within_its_box) {
     Pair pair;
     pair.estrange();
     pair.run([&](WorkerDriver& worker, std::size_t rank) {
-        try {
-            prepare_and_join(pair, worker, rank, 1);
-            ADD_FAILURE() << "rank " << rank << " joined";
-        } catch (const std::runtime_error& error) {
-            EXPECT_NE(std::string{error.what()}.find("join: "), std::string::npos) << error.what();
+        if (rank == 0) { // dials, and so learns that it is refused
+            try {
+                prepare_and_join(pair, worker, rank, 1);
+                ADD_FAILURE() << "joined";
+            } catch (const std::runtime_error& error) {
+                EXPECT_NE(std::string{error.what()}.find("join: "), std::string::npos) << error.what();
+            }
+            return;
         }
+        // Accepts: a stranger must not end its waiting for the true member; the agent does that.
+        worker.connect();
+        worker.send(prepare(1));
+        (void)worker.wait_for<Prepared>();
+        worker.send(pair.order<WorkerCommit>(rank, 1));
+        const auto until = Deadline::after(std::chrono::seconds{20});
+        while (worker.log().find("TLS handshake: ") == std::string::npos && !until.passed()) {
+            std::this_thread::yield();
+        }
+        EXPECT_NE(worker.log().find("TLS handshake: "), std::string::npos) << worker.log();
+        worker.send(WorkerStop{"the other one failed"});
+        EXPECT_EQ(worker.wait_exit(), "");
     });
 }
 
