@@ -92,11 +92,10 @@ void ActiveJob::prepare(const Prepare& order) {
         files.push_back(std::move(*file));
     }
     const auto test = files.size() > 1 ? std::optional{files[1]} : std::nullopt;
-    parts_.world.data.encode(order.recipe,
-                             files.front(),
-                             test,
-                             Deadline::after(parts_.settings.encode_timeout),
-                             [post = parts_.post, job = id()](auto result) { post(job, std::move(result)); });
+    parts_.world.data.encode(
+        {.recipe = order.recipe, .train = files.front(), .test = test, .memory_bytes = accepted_.limits.memory_bytes},
+        Deadline::after(parts_.settings.encode_timeout),
+        [post = parts_.post, job = id()](auto result) { post(job, std::move(result)); });
 }
 
 void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {

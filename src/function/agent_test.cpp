@@ -94,13 +94,11 @@ public:
 
 class InstantData final : public DataProgram {
 public:
-    void encode(const std::string& /*recipe*/,
-                const std::filesystem::path& /*train*/,
-                const std::optional<std::filesystem::path>& /*test*/,
-                Deadline /*deadline*/,
-                Callback done) override {
+    void encode(const Order& order, Deadline /*deadline*/, Callback done) override {
+        memory_bytes = order.memory_bytes;
         done(result);
     }
+    std::int64_t memory_bytes{-1};
     Result<Encoded> result = Encoded{"/cache/x", {.rows = 10, .columns = 3, .digest = "m"}};
 };
 
@@ -254,6 +252,7 @@ TEST_F(AgentTest, answers_repeated_orders_with_the_same_answer) {
     agent->step(clock.steady_now());
     order(Prepare{"j1", recipe_text});
     EXPECT_EQ(launcher.log.alive, 1);
+    EXPECT_EQ(data.memory_bytes, first.memory_bytes) << "reading gets what policy gives the job";
 }
 
 TEST_F(AgentTest, refuses_a_second_job_and_a_changed_recipe) {

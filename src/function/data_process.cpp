@@ -18,8 +18,12 @@ namespace {
 constexpr std::size_t output_bytes_max = 1U << 20U;
 constexpr int poll_slice_ms = 100;
 
+/// The program's option that names its memory limit; its errors name it too.
+constexpr const char* memory_option = "--memory-limit";
+
 struct Job {
     std::filesystem::path request;
+    std::int64_t memory_bytes{};
     Deadline deadline;
     DataProgram::Callback done;
 };
@@ -45,7 +49,36 @@ Result<std::string> read_output(int fd, const Deadline& deadline, const std::sto
     return Error{ErrorCode::deadline_exceeded, "reading the data took too long"};
 }
 
-Result<DataProgram::Encoded> answer_of(const std::string& output, const std::string& status) {
+/// What is unknown here, of a newer program perhaps, may go away by itself.
+ErrorCode code_named(const std::string& name) {
+    for (const ErrorCode code : {ErrorCode::invalid_argument,
+                                 ErrorCode::permission_denied,
+                                 ErrorCode::not_found,
+                                 ErrorCode::conflict,
+                                 ErrorCode::resource_exhausted,
+                                 ErrorCode::deadline_exceeded}) {
+        if (name == name_of(code)) {
+            return code;
+        }
+    }
+    return ErrorCode::unavailable;
+}
+
+Error error_of(const nlohmann::json& json, std::int64_t memory_bytes) {
+    Error error{code_named(json.value("code", "")), json.value("message", "unreadable data"), json.value("where", "")};
+    error.allowed = json.value("allowed", std::vector<std::string>{});
+    error.nearest = json.value("nearest", "");
+    if (error.where == memory_option) { // nobody here gives that option: say what can be done
+        error.message = fmt::format("reading the data needs more than the {} bytes of memory that this job gets: raise "
+                                    "policy.memory_share_max or capacity.memory_mb",
+                                    memory_bytes);
+        error.where.clear();
+    }
+    return error;
+}
+
+Result<DataProgram::Encoded>
+answer_of(const std::string& output, const std::string& status, std::int64_t memory_bytes) {
     const auto json = nlohmann::json::parse(output, nullptr, false);
     if (!json.is_object()) {
         return Error{
@@ -53,11 +86,7 @@ Result<DataProgram::Encoded> answer_of(const std::string& output, const std::str
             fmt::format("muster-data ended with {} and without an answer", status.empty() ? "status 0" : status)};
     }
     if (json.contains("error")) {
-        const auto& error = json["error"];
-        Error result{ErrorCode::invalid_argument, error.value("message", "unreadable data"), error.value("where", "")};
-        result.allowed = error.value("allowed", std::vector<std::string>{});
-        result.nearest = error.value("nearest", "");
-        return result;
+        return error_of(json["error"], memory_bytes);
     }
     auto info = wire::matrix_info_from_json(json.value("info", nlohmann::json::object()));
     if (!info) {
@@ -68,31 +97,28 @@ Result<DataProgram::Encoded> answer_of(const std::string& output, const std::str
 
 class DataProcess final : public DataProgram {
 public:
-    DataProcess(std::filesystem::path program, std::filesystem::path cache)
-        : program_{std::move(program)}, cache_{std::move(cache)} {}
+    explicit DataProcess(DataSettings settings) : settings_{std::move(settings)} {}
 
-    void encode(const std::string& recipe,
-                const std::filesystem::path& train,
-                const std::optional<std::filesystem::path>& test,
-                Deadline deadline,
-                Callback done) override {
-        const nlohmann::json request{{"train", train.string()},
-                                     {"test", test ? nlohmann::json(test->string()) : nlohmann::json(nullptr)},
-                                     {"recipe", nlohmann::json::parse(recipe, nullptr, false)}};
-        const std::filesystem::path file = cache_ / fmt::format("request-{}.json", random_hex(8));
+    void encode(const Order& order, Deadline deadline, Callback done) override {
+        const nlohmann::json request{
+            {"train", order.train.string()},
+            {"test", order.test ? nlohmann::json(order.test->string()) : nlohmann::json(nullptr)},
+            {"recipe", nlohmann::json::parse(order.recipe, nullptr, false)}};
+        const std::filesystem::path file = settings_.cache / fmt::format("request-{}.json", random_hex(8));
         std::error_code code;
-        std::filesystem::create_directories(cache_, code);
+        std::filesystem::create_directories(settings_.cache, code);
         if (auto written = replace_file(file, request.dump(), 0600); !written) {
             done(std::move(written).error());
             return;
         }
         const std::scoped_lock lock{mutex_};
-        worker_ = std::jthread{[this, job = Job{file, deadline, std::move(done)}](const std::stop_token& stop) {
-            auto result = run(job, stop);
-            std::error_code ignored;
-            std::filesystem::remove(job.request, ignored);
-            job.done(std::move(result));
-        }};
+        worker_ = std::jthread{
+            [this, job = Job{file, order.memory_bytes, deadline, std::move(done)}](const std::stop_token& stop) {
+                auto result = run(job, stop);
+                std::error_code ignored;
+                std::filesystem::remove(job.request, ignored);
+                job.done(std::move(result));
+            }};
     }
 
 private:
@@ -103,10 +129,11 @@ private:
         }
         const UniqueFd read_end{pipe_ends[0]};
         UniqueFd write_end{pipe_ends[1]};
-        auto child = ChildProcess::start({.program = program_,
-                                          .arguments = {"--request", job.request.string(), "--cache", cache_.string()},
+        auto child = ChildProcess::start({.program = settings_.program,
+                                          .arguments = arguments(job),
                                           .descriptors = {},
-                                          .output = write_end.get()});
+                                          .output = write_end.get(),
+                                          .end_with_parent = true});
         if (!child) {
             return std::move(child).error();
         }
@@ -119,19 +146,32 @@ private:
         if (!status) {
             return std::move(status).error();
         }
-        return answer_of(*output, *status);
+        return answer_of(*output, *status, job.memory_bytes);
     }
 
-    std::filesystem::path program_;
-    std::filesystem::path cache_;
+    [[nodiscard]] std::vector<std::string> arguments(const Job& job) const {
+        const auto wait_seconds = std::chrono::duration_cast<std::chrono::seconds>(job.deadline.left()).count();
+        std::vector<std::string> words{"--request",
+                                       job.request.string(),
+                                       "--cache",
+                                       settings_.cache.string(),
+                                       "--lock-wait-seconds",
+                                       std::to_string(wait_seconds)};
+        if (job.memory_bytes > 0) {
+            words.insert(words.end(), {memory_option, std::to_string(job.memory_bytes)});
+        }
+        return words;
+    }
+
+    DataSettings settings_;
     std::mutex mutex_;
     std::jthread worker_; ///< the agent has one job at a time; a new one waits for the old to end
 };
 
 } // namespace
 
-std::unique_ptr<DataProgram> data_process(std::filesystem::path program, std::filesystem::path cache) {
-    return std::make_unique<DataProcess>(std::move(program), std::move(cache));
+std::unique_ptr<DataProgram> data_process(DataSettings settings) {
+    return std::make_unique<DataProcess>(std::move(settings));
 }
 
 } // namespace muster::function

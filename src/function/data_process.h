@@ -3,12 +3,19 @@
 
 #include "port/worker_process.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 
 namespace muster::function {
 
+/// How muster-data is started at this function.
+struct DataSettings {
+    std::filesystem::path program;
+    std::filesystem::path cache{}; ///< folder of encoded matrices
+};
+
 /// Runs `program --request FILE --cache DIR` (docs: api/matrix.md). The destructor ends what is running.
-[[nodiscard]] std::unique_ptr<DataProgram> data_process(std::filesystem::path program, std::filesystem::path cache);
+[[nodiscard]] std::unique_ptr<DataProgram> data_process(DataSettings settings);
 
 } // namespace muster::function

@@ -136,14 +136,18 @@ public:
         std::filesystem::path folder;
         MatrixInfo info;
     };
+    /// What to encode.
+    struct Order {
+        std::string recipe; ///< canonical JSON
+        std::filesystem::path train;
+        std::optional<std::filesystem::path> test;
+        std::int64_t memory_bytes{}; ///< it may use; 0: the program's own limit
+    };
     using Callback = std::function<void(Result<Encoded>)>;
     /// Encodes in the background and calls back from another thread, at the latest at `deadline`.
-    /// Errors (to the callback): invalid_argument with the place in the data; unavailable; deadline_exceeded.
-    virtual void encode(const std::string& recipe,
-                        const std::filesystem::path& train,
-                        const std::optional<std::filesystem::path>& test,
-                        Deadline deadline,
-                        Callback done) = 0;
+    /// Errors (to the callback): invalid_argument with the place in the data; not_found; resource_exhausted (memory, a
+    /// limit); unavailable; deadline_exceeded.
+    virtual void encode(const Order& order, Deadline deadline, Callback done) = 0;
 };
 
 } // namespace muster

@@ -85,7 +85,7 @@ int serve(const FunctionConfig& config) {
     SystemClock agent_clock;
     LinkSlot slot;
     const auto launcher = function::worker_launcher(config.launcher);
-    const auto data = function::data_process(*data_program, config.state / "cache");
+    const auto data = function::data_process({.program = *data_program, .cache = config.state / "cache"});
     function::Agent agent{
         config.agent,
         function::Catalogue{config.data},

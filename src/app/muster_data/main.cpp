@@ -91,6 +91,11 @@ int main(int argc, char** argv) {
     program
         .add_option("--matrix-bytes-max", arguments.settings.matrix_bytes_max, "bytes of encoded features of a source")
         ->capture_default_str();
+    program
+        .add_option(
+            "--lock-wait-seconds", arguments.settings.lock_wait_seconds, "for another that writes to the same cache")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
     CLI11_PARSE(program, argc, argv);
     std::signal(SIGABRT, on_abort);
     try {
