@@ -9,10 +9,11 @@
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 namespace muster::data {
 
@@ -37,6 +38,29 @@ bool is_whole(const std::filesystem::path& folder, const MatrixInfo& info) {
     return has("train.features", info.rows * info.columns) && has("train.target", info.rows) &&
            (info.test_rows == 0 ||
             (has("test.features", info.test_rows * info.columns) && has("test.target", info.test_rows)));
+}
+
+/// One published matrix.
+struct Entry {
+    std::filesystem::path folder;
+    std::filesystem::file_time_type used;
+    std::int64_t bytes{};
+};
+
+std::int64_t bytes_in(const std::filesystem::path& folder) {
+    std::int64_t bytes = 0;
+    std::error_code error;
+    for (const auto& file : std::filesystem::directory_iterator{folder, error}) {
+        const auto size = file.file_size(error);
+        bytes += error ? 0 : static_cast<std::int64_t>(size);
+    }
+    return bytes;
+}
+
+/// Says whether somebody works on a matrix. One without matrix.json is broken: nobody does.
+bool is_in_use(const std::filesystem::path& folder) {
+    const UniqueFd file{::open((folder / "matrix.json").c_str(), O_RDONLY | O_CLOEXEC)};
+    return file.valid() && ::flock(file.get(), LOCK_EX | LOCK_NB) != 0;
 }
 
 } // namespace
@@ -64,6 +88,8 @@ std::optional<Published> Cache::find(const std::string& key) const {
     if (!info || !is_whole(folder, *info)) {
         return std::nullopt;
     }
+    std::error_code ignored; // it would only be removed earlier than others
+    std::filesystem::last_write_time(folder, std::filesystem::file_time_type::clock::now(), ignored);
     return Published{folder, *info};
 }
 
@@ -121,6 +147,41 @@ Result<Published> Cache::publish(const std::filesystem::path& unpublished,
         return failure(folder_, "cannot be synced: " + std::system_category().message(errno));
     }
     return Published{folder, info};
+}
+
+Result<int> Cache::evict(std::int64_t bytes_max, const std::string& newest) const {
+    std::error_code error;
+    std::vector<Entry> entries;
+    std::int64_t total = 0;
+    for (const auto& item : std::filesystem::directory_iterator{folder_, error}) {
+        if (item.is_directory() && !item.path().filename().string().starts_with(unpublished_prefix)) {
+            entries.push_back({item.path(), item.last_write_time(), bytes_in(item.path())});
+            total += entries.back().bytes;
+        }
+    }
+    if (error) {
+        return failure(folder_, "cannot be read: " + error.message());
+    }
+    std::ranges::sort(entries, {}, &Entry::used);
+    int removed = 0;
+    for (const Entry& entry : entries) {
+        if (total <= bytes_max) {
+            break;
+        }
+        if (entry.folder.filename() == newest || is_in_use(entry.folder)) {
+            continue;
+        }
+        // First out of the readers' sight; what is left of it by a crash is removed by begin().
+        const auto aside = folder_ / (unpublished_prefix + random_hex(8));
+        std::filesystem::rename(entry.folder, aside, error);
+        if (error) {
+            return failure(entry.folder, "cannot be removed: " + error.message());
+        }
+        std::filesystem::remove_all(aside, error);
+        total -= entry.bytes;
+        ++removed;
+    }
+    return removed;
 }
 
 } // namespace muster::data

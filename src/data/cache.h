@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "model/preprocessing.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -18,14 +19,15 @@ struct Published {
     MatrixInfo info;
 };
 
-/// A cache folder. Readers need no lock, as a sub-folder appears complete or not at all; writers come one by one.
+/// A cache folder. Readers need no lock, as a sub-folder appears complete or not at all; writers come one by one. Who
+/// works on a matrix holds a shared flock on its matrix.json, or it may be removed to make room.
 class Cache {
 public:
     /// Makes the folder when it is absent. Errors: unavailable.
     [[nodiscard]] static Result<Cache> open(const std::filesystem::path& folder);
 
     [[nodiscard]] const std::filesystem::path& folder() const { return folder_; }
-    /// Returns the matrix of that key if it is there, with all its files in their right sizes.
+    /// Returns the matrix of that key if it is there, with all its files in their right sizes, and counts that as use.
     [[nodiscard]] std::optional<Published> find(const std::string& key) const;
 
     /// Waits for other writers and returns the lock, which lasts as long as the descriptor.
@@ -39,6 +41,10 @@ public:
                                             const std::string& key,
                                             const MatrixInfo& info,
                                             const Preprocessing& preprocessing) const;
+    /// Removes matrices, the one that was longest not used first, until all take at most `bytes_max`; never `newest`,
+    /// and none in use: those have a lock (flock) on their matrix.json. Needs the lock. Gives the number removed.
+    /// Errors: unavailable, when the folder cannot be read.
+    [[nodiscard]] Result<int> evict(std::int64_t bytes_max, const std::string& newest) const;
 
 private:
     explicit Cache(std::filesystem::path folder) : folder_{std::move(folder)} {}

@@ -304,7 +304,13 @@ Result<Published> prepare(const DataRequest& request, const std::filesystem::pat
     if (auto found = cache->find(key)) {
         return *std::move(found); // the writer we waited for made it
     }
-    return make(request, *cache, *sources, settings);
+    auto made = make(request, *cache, *sources, settings);
+    if (made) {
+        if (auto evicted = cache->evict(settings.cache_bytes_max, key); !evicted) {
+            return std::move(evicted).error();
+        }
+    }
+    return made;
 }
 
 } // namespace muster::data

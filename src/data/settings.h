@@ -15,6 +15,7 @@ struct Settings {
     std::int64_t rows_max{1LL << 31};          ///< of one source
     std::int32_t block_bytes{1 << 20};         ///< read at once; the longest row must fit into one
     std::int64_t lock_wait_seconds{600};       ///< for another muster-data that writes to the same cache
+    std::int64_t cache_bytes_max{16LL << 30};  ///< of all matrices; those in use and the newest stay whatever they take
 };
 
 } // namespace muster::data

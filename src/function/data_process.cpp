@@ -156,7 +156,9 @@ private:
                                        "--cache",
                                        settings_.cache.string(),
                                        "--lock-wait-seconds",
-                                       std::to_string(wait_seconds)};
+                                       std::to_string(wait_seconds),
+                                       "--cache-bytes-max",
+                                       std::to_string(settings_.cache_bytes_max)};
         if (job.memory_bytes > 0) {
             words.insert(words.end(), {memory_option, std::to_string(job.memory_bytes)});
         }

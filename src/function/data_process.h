@@ -12,7 +12,8 @@ namespace muster::function {
 /// How muster-data is started at this function.
 struct DataSettings {
     std::filesystem::path program;
-    std::filesystem::path cache{}; ///< folder of encoded matrices
+    std::filesystem::path cache{};            ///< folder of encoded matrices
+    std::int64_t cache_bytes_max{16LL << 30}; ///< of all matrices; those in use and the newest stay
 };
 
 /// Runs `program --request FILE --cache DIR` (docs: api/matrix.md). The destructor ends what is running.

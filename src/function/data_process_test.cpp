@@ -20,7 +20,8 @@ protected:
         const std::string script =
             "#!/bin/sh\necho \"$@\" > " + (folder / "arguments").string() + "\ncat <<'END'\n" + line + "\nEND\n";
         EXPECT_TRUE(replace_file(folder / "program", script, 0700).ok());
-        const auto data = data_process({.program = folder / "program", .cache = folder / "cache"});
+        const auto data =
+            data_process({.program = folder / "program", .cache = folder / "cache", .cache_bytes_max = 77});
         std::promise<Result<DataProgram::Encoded>> answer;
         data->encode({.recipe = "{}", .train = "a.csv", .test = {}, .memory_bytes = memory_bytes},
                      Deadline::after(std::chrono::seconds{20}),
@@ -40,6 +41,7 @@ TEST_F(DataProcessTest, gives_the_matrix) {
     EXPECT_EQ(made->info.rows, 2);
     EXPECT_EQ(arguments().find("--memory-limit"), std::string::npos);
     EXPECT_NE(arguments().find("--lock-wait-seconds 1"), std::string::npos) << arguments(); // of 20
+    EXPECT_NE(arguments().find("--cache-bytes-max 77"), std::string::npos) << arguments();
     EXPECT_TRUE(std::filesystem::is_empty(folder / "cache")) << "the request is removed";
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <array>
@@ -153,6 +154,11 @@ private:
             }
             if (!file.valid()) {
                 return system_error(fmt::format("cannot open {}", (matrix / name).string()));
+            }
+            // On the description that the worker inherits: the matrix stays in the cache until the worker has ended,
+            // however the agent ends.
+            if (std::string_view{name} == "matrix.json" && ::flock(file.get(), LOCK_SH | LOCK_NB) != 0) {
+                return system_error(fmt::format("cannot lock {}", (matrix / name).string()));
             }
             spec.arguments.insert(spec.arguments.end(), {"--data-fd", fmt::format("{}={}", name, file.get())});
             spec.descriptors.push_back(file.get());

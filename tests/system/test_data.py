@@ -1,10 +1,12 @@
 """Data that cannot be trained on: the job ends with the place, no model is published, every function is free again."""
 import gzip
 import json
+import pathlib
+import subprocess
 
 import pytest
 
-from harness import REPOSITORY, Site, function_dn, process_dn, recipe, report_dn, request_dn, rows, write_table
+from harness import BIN, REPOSITORY, Site, function_dn, process_dn, recipe, report_dn, request_dn, rows, write_table
 
 
 def fails(site, identity, **changes):
@@ -124,3 +126,29 @@ def test_every_function_refuses_and_all_reasons_are_shown(tmp_path, tables):
         own.nothing_left()
     finally:
         own.stop()
+
+
+def test_the_cache_makes_room_but_not_of_what_a_worker_uses(site, tables, tmp_path):
+    """The lock on a matrix is the worker's: it outlives whoever has opened it."""
+    site.submit("cached", aIMLInferenceName="ENDLESS")
+    site.wait_training("cached")
+    name = next(name for name, program in site.functions.items() if program.children("muster-worker"))
+    cache = site.folder / "functions" / name / "cache"
+
+    def make_room(source):
+        """Encodes another source into a cache without room; gives the matrices that are left."""
+        request = tmp_path / "request.json"
+        request.write_text(json.dumps({"train": str(tables[source]), "test": None, "recipe": recipe()}))
+        done = subprocess.run([BIN / "muster-data", "--request", request, "--cache", cache,
+                               "--cache-bytes-max", "0"], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stdout
+        newest = pathlib.Path(json.loads(done.stdout)["folder"])
+        return {path.parent.name for path in cache.glob("*/matrix.json")}, newest
+
+    left, newest = make_room("big/train")
+    assert len(left - {newest.name}) == 1, "the one in use"
+    site.cancel("cached")
+    site.wait_status("cached", "CANCELLED")
+    site.nothing_left()
+    left, newest = make_room("tiny/test")
+    assert left == {newest.name}

@@ -95,6 +95,11 @@ void read_isolation(wire::Fields fields, function::LauncherSettings& launcher, w
     parent.absorb(std::move(fields));
 }
 
+void read_cache(wire::Fields fields, function::DataSettings& matrices, wire::Fields& parent) {
+    matrices.cache_bytes_max = fields.integer("bytes_max", 0, 1LL << 50U, matrices.cache_bytes_max);
+    parent.absorb(std::move(fields));
+}
+
 std::optional<EnrolmentSource> enrolment_of(wire::Fields& parent) {
     if (!parent.has("enrolment")) {
         (void)parent.raw("enrolment");
@@ -142,7 +147,9 @@ Result<FunctionConfig> read_function_config(const fs::path& file) {
     config.data = data_of(fields.children("data"), folder, fields);
     read_data_plane(fields.child("data_plane"), config.launcher, fields);
     read_isolation(fields.child("isolation"), config.launcher, fields);
+    read_cache(fields.child("cache"), config.matrices, fields);
     config.launcher.state_folder = config.state;
+    config.matrices.cache = config.state / "cache";
     if (const auto dn = nrm::Dn::parse(config.agent.dn);
         !config.agent.dn.empty() && (!dn || dn->leaf().class_name != "MLTrainingFunction")) {
         fields.fail("dn", "the DN of an MLTrainingFunction is expected");

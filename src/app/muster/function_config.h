@@ -7,6 +7,7 @@
 #include "function/agent.h"
 #include "function/capacity.h"
 #include "function/catalogue.h"
+#include "function/data_process.h"
 #include "function/worker_launcher.h"
 
 #include <filesystem>
@@ -32,6 +33,7 @@ struct FunctionConfig {
     std::vector<function::CatalogueEntry> data;
     function::CapacityOverrides capacity;
     function::LauncherSettings launcher;
+    function::DataSettings matrices; ///< how sources are encoded, and the cache of that
 };
 
 /// Errors: not_found; invalid_argument with file:line:column, allowed values and nearest match.

@@ -64,15 +64,16 @@ Result<FunctionConfig> complete(FunctionConfig config) {
     if (!worker) {
         return std::move(worker).error();
     }
+    auto data = sibling("muster-data");
+    if (!data) {
+        return std::move(data).error();
+    }
     config.launcher.program = *worker;
+    config.matrices.program = *data;
     return config;
 }
 
 int serve(const FunctionConfig& config) {
-    auto data_program = sibling("muster-data");
-    if (!data_program) {
-        return report(data_program.error());
-    }
     const auto lock = function::lock_state(config.state);
     if (!lock) {
         return report(lock.error());
@@ -85,7 +86,7 @@ int serve(const FunctionConfig& config) {
     SystemClock agent_clock;
     LinkSlot slot;
     const auto launcher = function::worker_launcher(config.launcher);
-    const auto data = function::data_process({.program = *data_program, .cache = config.state / "cache"});
+    const auto data = function::data_process(config.matrices);
     function::Agent agent{
         config.agent,
         function::Catalogue{config.data},

@@ -92,6 +92,12 @@ int main(int argc, char** argv) {
         .add_option("--matrix-bytes-max", arguments.settings.matrix_bytes_max, "bytes of encoded features of a source")
         ->capture_default_str();
     program
+        .add_option("--cache-bytes-max",
+                    arguments.settings.cache_bytes_max,
+                    "bytes of all matrices in the cache; the longest unused go first")
+        ->capture_default_str()
+        ->check(CLI::NonNegativeNumber);
+    program
         .add_option(
             "--lock-wait-seconds", arguments.settings.lock_wait_seconds, "for another that writes to the same cache")
         ->capture_default_str()
