@@ -27,7 +27,9 @@ say "collectives: ranks as processes, killed, stopped and cut off, ${MUSTER_FAUL
 cmake --preset release >/dev/null
 ninja -C build/release muster_collective_test
 MUSTER_FAULT_ROUNDS=${MUSTER_FAULT_ROUNDS:-2000} build/release/bin/muster_collective_test --gtest_filter='Processes.*'
+say "collectives: 10,000 strangers, and more bytes than 32 bits count (10 GB of memory)"
 MUSTER_STRANGERS=10000 build/release/bin/muster_collective_test --gtest_filter='Stranger.cannot_keep_members_out_by_a_flood'
+MUSTER_LARGE=1 build/release/bin/muster_collective_test --gtest_filter='Above2GiB.*'
 
 say "system: killed and frozen processes, $rounds rounds"
 cmake --preset release >/dev/null

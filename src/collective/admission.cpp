@@ -116,7 +116,9 @@ void Admission::after_handshake() {
     identity_ = identity->uri;
     if (!dialled_) {
         if (std::ranges::find(spec_.members, identity_, &Member::identity) == spec_.members.end()) {
-            return refuse(fmt::format("wrong SAN: '{}' is not a member of this group", identity_));
+            return refuse(fmt::format(
+                "wrong SAN: '{}' is not a member of this group; use the certificate that was issued for this job",
+                identity_));
         }
         in_.resize(hello_head_bytes);
         state_ = State::read_hello;
@@ -124,7 +126,10 @@ void Admission::after_handshake() {
     }
     const auto& expected = spec_.members[static_cast<std::size_t>(edge_.peer)].identity;
     if (identity_ != expected) {
-        return refuse(fmt::format("wrong SAN: the certificate says '{}', the roster says '{}'", identity_, expected));
+        return refuse(fmt::format("wrong SAN: the certificate says '{}', the roster says '{}'; check the roster's "
+                                  "address, or issue the certificate anew",
+                                  identity_,
+                                  expected));
     }
     in_.resize(hello_head_bytes);
     say(encode(HelloKind::hello, own_hello(edge_.peer, edge_.lane)), State::read_hello);

@@ -76,6 +76,8 @@ struct GroupSpec {
     /// Called from connect(), in its thread, with one sentence for each peer or stranger that was refused or that
     /// refused this rank: for the caller's log.
     std::function<void(const std::string&)> on_refusal{};
+    /// The same for what will be trouble soon: a certificate, this rank's or a peer's, that is about to expire.
+    std::function<void(const std::string&)> on_warning{};
 };
 
 /// Raised by every operation of a group that has failed. what() names the culprit where known: rank, name,

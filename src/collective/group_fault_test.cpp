@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <condition_variable>
-#include <filesystem>
 #include <latch>
 #include <mutex>
 #include <optional>
@@ -333,37 +332,6 @@ TEST(Connect, takes_the_address_that_works) {
         ASSERT_TRUE(group) << group.error().text();
         (*group)->barrier();
     });
-}
-
-std::ptrdiff_t entries_of(const char* folder) {
-    const std::filesystem::directory_iterator entries{folder};
-    return std::distance(begin(entries), end(entries));
-}
-
-TEST(Connect, leaves_no_descriptor_and_no_thread_behind_in_100_groups) {
-    const Town town{2};
-    const auto rebuild = [&](int round) {
-        std::latch connected{2};
-        in_threads(2, [&](int rank) {
-            auto spec = town.spec(rank);
-            spec.generation = round;
-            auto group = connect(town, std::move(spec)).value();
-            connected.arrive_and_wait();
-            if (round % 3 == 0 && rank == 0) {
-                group->abort("round over");
-            } else if (round % 3 == 1) {
-                group->barrier();
-            }
-        });
-    };
-    rebuild(1);
-    const auto descriptors = entries_of("/proc/self/fd");
-    const auto threads = entries_of("/proc/self/task");
-    for (int round = 2; round < 102; ++round) {
-        rebuild(round);
-    }
-    EXPECT_EQ(entries_of("/proc/self/fd"), descriptors);
-    EXPECT_EQ(entries_of("/proc/self/task"), threads);
 }
 
 } // namespace

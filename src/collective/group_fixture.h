@@ -34,9 +34,14 @@ public:
                 .trust = authority_.certificate()};
     }
     [[nodiscard]] tls::Credentials expired(const std::string& uri) const {
-        const auto then = wall_now() - std::chrono::minutes{50};
-        return {.own = authority_.issue({.uri = uri, .lifetime = std::chrono::minutes{10}}, then).value(),
-                .trust = authority_.certificate()};
+        return from(wall_now() - std::chrono::minutes{50}, uri, std::chrono::minutes{10});
+    }
+    [[nodiscard]] tls::Credentials not_valid_yet(const std::string& uri) const {
+        return from(wall_now() + std::chrono::minutes{20}, uri, std::chrono::minutes{10});
+    }
+    /// Three minutes are left of an hour.
+    [[nodiscard]] tls::Credentials about_to_expire(const std::string& uri) const {
+        return from(wall_now() - std::chrono::minutes{57}, uri, std::chrono::hours{1});
     }
     static WallTime wall_now() { return std::chrono::system_clock::now(); }
     /// One for all tests: keys take time.
@@ -46,6 +51,11 @@ public:
     }
 
 private:
+    [[nodiscard]] tls::Credentials from(WallTime begin, const std::string& uri, std::chrono::seconds lifetime) const {
+        return {.own = authority_.issue({.uri = uri, .lifetime = lifetime}, begin).value(),
+                .trust = authority_.certificate()};
+    }
+
     tls::Authority authority_;
 };
 

@@ -158,6 +158,10 @@ INSTANTIATE_TEST_SUITE_P(
                                 [](GroupSpec& spec) { spec.credentials = Pki::shared().expired(identity_of(0)); },
                                 "has expired",
                                 "has expired on"},
+                    FalseMember{"WrongClock",
+                                [](GroupSpec& spec) { spec.credentials = Pki::shared().not_valid_yet(identity_of(0)); },
+                                "compare both machines' clocks",
+                                "one of the two machines' clocks is wrong"},
                     FalseMember{"StaleGeneration",
                                 [](GroupSpec& spec) { spec.generation = 2; },
                                 "stale generation 2, the current one is 3",
@@ -168,6 +172,24 @@ INSTANTIATE_TEST_SUITE_P(
                                 "wrong plan digest: the peer has 'beef', this rank has 'cafe'"},
                     FalseMember{"WrongJob", [](GroupSpec& spec) { spec.job = "job-2"; }, "wrong job", "wrong job"}),
     [](const auto& member) { return std::string{member.param.name}; });
+
+TEST(Certificate, that_is_about_to_expire_is_warned_of_on_both_sides) {
+    const Town town{2};
+    std::array<std::string, 2> warnings;
+    in_threads(2, [&](int rank) {
+        auto spec = town.spec(rank);
+        if (rank == 0) {
+            spec.credentials = Pki::shared().about_to_expire(identity_of(0));
+        }
+        spec.on_warning = [&](const std::string& sentence) { warnings.at(static_cast<std::size_t>(rank)) += sentence; };
+        connect(town, std::move(spec)).value()->barrier();
+    });
+    for (const auto& warning : warnings) {
+        EXPECT_EQ(warning.find("the certificate of rank 0 (gnb-0) expires on 20"), 0U) << warning;
+        EXPECT_NE(warning.find("in 2 minutes; renew it"), std::string::npos) << warning;
+        EXPECT_EQ(warning.find("rank 1"), std::string::npos) << warning;
+    }
+}
 
 TEST(Stranger, that_speaks_plain_text_is_named) {
     std::optional<UniqueFd> socket;

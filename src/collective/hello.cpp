@@ -67,7 +67,10 @@ Result<HelloHead> decode_head(std::span<const std::byte, hello_head_bytes> bytes
         return malformed("not a Muster data-plane peer (wrong first bytes)");
     }
     if (version != protocol_version) {
-        return malformed(fmt::format("speaks protocol version {}, this rank speaks {}", version, protocol_version));
+        return malformed(
+            fmt::format("speaks protocol version {}, this rank speaks {}; install the same version on both",
+                        version,
+                        protocol_version));
     }
     if (kind < static_cast<std::uint16_t>(HelloKind::hello) || kind > static_cast<std::uint16_t>(HelloKind::refusal)) {
         return malformed(fmt::format("hello of unknown kind {}", kind));
@@ -110,13 +113,22 @@ Result<Refusal> decode_refusal(std::span<const std::byte> body) {
 
 Refusal compare(const Hello& theirs, const Hello& ours) {
     const auto differs = [](const char* what, const auto& they, const auto& we) {
-        return Refusal{false, fmt::format("wrong {}: the peer has '{}', this rank has '{}'", what, they, we)};
+        return Refusal{
+            false,
+            fmt::format("wrong {}: the peer has '{}', this rank has '{}'; give all ranks the same roster and "
+                        "settings",
+                        what,
+                        they,
+                        we)};
     };
     if (theirs.job != ours.job) {
         return differs("job", theirs.job, ours.job);
     }
     if (theirs.generation < ours.generation) {
-        return {false, fmt::format("stale generation {}, the current one is {}", theirs.generation, ours.generation)};
+        return {false,
+                fmt::format("stale generation {}, the current one is {}; join with the current roster",
+                            theirs.generation,
+                            ours.generation)};
     }
     if (theirs.generation > ours.generation) {
         return {true, fmt::format("generation {} is not here yet, this is {}", theirs.generation, ours.generation)};
@@ -128,7 +140,9 @@ Refusal compare(const Hello& theirs, const Hello& ours) {
         return differs("number of ranks", theirs.size, ours.size);
     }
     if (theirs.peer_rank != ours.rank) {
-        return {false, fmt::format("wants rank {}, this is rank {}", theirs.peer_rank, ours.rank)};
+        return {
+            false,
+            fmt::format("wants rank {}, this is rank {}; check the roster's addresses", theirs.peer_rank, ours.rank)};
     }
     if (theirs.rank < 0 || theirs.rank >= ours.size || theirs.rank == ours.rank) {
         return {false, fmt::format("rank {} cannot be a peer of rank {} of {}", theirs.rank, ours.rank, ours.size)};

@@ -104,7 +104,8 @@ Result<std::shared_ptr<collective::Group>> meet(c10d::Store& store,
                                .members = {},
                                .credentials = membership.credentials,
                                .operation_timeout = operation_timeout,
-                               .on_refusal = std::move(on_refusal)};
+                               .on_refusal = on_refusal,
+                               .on_warning = on_refusal};
     for (std::size_t rank = 0; rank < membership.identities.size(); ++rank) {
         spec.members.push_back({.name = membership.identities[rank],
                                 .identity = membership.identities[rank],

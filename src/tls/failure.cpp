@@ -77,7 +77,9 @@ std::string alert_text(int reason) {
                "both machines' clocks";
     case SSL_R_SSLV3_ALERT_CERTIFICATE_REVOKED:
         return "the peer says that this side's certificate is revoked; enrol again";
-    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE:
+    case SSL_R_SSLV3_ALERT_BAD_CERTIFICATE: // OpenSSL's alert for one that is not valid yet, among others
+        return "the peer refused this side's certificate, perhaps because it is not valid yet by the peer's clock; "
+               "compare both machines' clocks; the peer's log says why";
     case SSL_R_SSLV3_ALERT_CERTIFICATE_UNKNOWN:
     case SSL_R_SSLV3_ALERT_UNSUPPORTED_CERTIFICATE:
     case SSL_R_TLSV1_ALERT_ACCESS_DENIED:

@@ -48,6 +48,9 @@ collective::GroupSpec make_spec(const std::string& certificate,
     spec.on_refusal = [job = roster.job](const std::string& sentence) {
         log::warning("a connection was refused, check who it was job={} {}", job, log::field("reason", sentence));
     };
+    spec.on_warning = [job = roster.job](const std::string& sentence) {
+        log::warning("a job certificate needs renewal job={} {}", job, log::field("reason", sentence));
+    };
     return spec;
 }
 
