@@ -50,6 +50,11 @@ struct Call {
     bool operator==(const Call&) const = default;
 };
 
+/// Says whether it is a message from rank to rank.
+[[nodiscard]] inline bool is_transfer(const Call& call) {
+    return call.collective == Collective::transfer;
+}
+
 /// Describes the call for people: "all_reduce #17 (sum of f32, 4096 bytes)".
 [[nodiscard]] std::string text_of(const Call& call);
 /// Returns a hash of block lengths for Call::detail (FNV-1a).

@@ -37,6 +37,17 @@ namespace muster::collective {
 inline constexpr std::size_t eager_bytes_max = 32U << 10U;
 inline constexpr std::size_t credit_bytes = 256U << 10U;
 
+/// What a message of so many bytes takes of the credit: an empty one costs something too.
+[[nodiscard]] inline std::size_t cost_of(std::size_t payload_bytes) {
+    constexpr std::size_t message_overhead = 64;
+    return payload_bytes + message_overhead;
+}
+
+/// A large message of a collective needs no announcement to be granted; it gets one for the sake of its call and size.
+[[nodiscard]] inline bool granted_when_posted(const FrameHeader& header) {
+    return !is_transfer(header.call) && header.message_bytes > eager_bytes_max;
+}
+
 /// What a peer said of its group that does not fit what this rank is doing.
 struct Clash {
     enum class Kind {
@@ -192,7 +203,7 @@ private:
         std::optional<Waiting> elsewhere{};
     };
 
-    // Matching (lane.cpp).
+    // Matching (lane.cpp, lane_groups.cpp, lane_arrivals.cpp).
     Box* box_of(int peer, std::uint64_t channel);
     Box& own_box(std::uint64_t channel);
     [[nodiscard]] const Box* known_box(std::uint64_t channel) const;
