@@ -15,7 +15,7 @@ namespace muster::data {
 
 /// Makes an empty folder for each test and removes it at the end.
 class FolderTest : public ::testing::Test {
-protected:
+public:
     FolderTest() : folder_{std::filesystem::temp_directory_path() / ("muster-data-test-" + random_hex(8))} {
         std::filesystem::create_directories(folder_);
     }
@@ -24,6 +24,7 @@ protected:
         std::filesystem::remove_all(folder_, ignored);
     }
 
+protected:
     std::filesystem::path write(const std::string& name, const std::string& content) const {
         std::ofstream{folder_ / name, std::ios::binary} << content;
         return folder_ / name;

@@ -28,6 +28,6 @@ struct DataRequest {
 /// Errors: those of used_columns, read_rows, Learner::finish and Encoder::encode; unavailable (disk, a source that
 /// changes while it is read); resource_exhausted.
 [[nodiscard]] Result<Published>
-prepare(const DataRequest& request, const std::filesystem::path& cache, const Settings& settings);
+prepare(const DataRequest& request, const std::filesystem::path& folder, const Settings& settings);
 
 } // namespace muster::data

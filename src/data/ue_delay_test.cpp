@@ -28,8 +28,9 @@ protected:
         for (std::size_t i = 0; i < features.size(); ++i) {
             sums[i % columns] += static_cast<double>(features[i]);
         }
+        const std::size_t rows = features.size() / columns;
         for (double& sum : sums) {
-            sum /= static_cast<double>(features.size() / columns);
+            sum /= static_cast<double>(rows);
         }
         return sums;
     }

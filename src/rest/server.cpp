@@ -75,7 +75,7 @@ private:
 /// Two event loops: one accepts and shakes hands, the other serves. A connection moves once, between them.
 class Server::Impl {
 public:
-    Impl(ServerSettings settings, tls::Context context, Handler handler, Upgrade upgrade)
+    Impl(const ServerSettings& settings, tls::Context context, Handler handler, Upgrade upgrade)
         : house_{settings, std::move(handler), std::move(upgrade), settings.handler_threads, 1}, context_{std::move(
                                                                                                      context)} {}
 
@@ -337,8 +337,8 @@ private:
     std::vector<std::jthread> threads_;
 };
 
-Server::Server(ServerSettings settings, tls::Context context, Handler handler, Upgrade upgrade)
-    : impl_{std::make_unique<Impl>(std::move(settings), std::move(context), std::move(handler), std::move(upgrade))} {}
+Server::Server(const ServerSettings& settings, tls::Context context, Handler handler, Upgrade upgrade)
+    : impl_{std::make_unique<Impl>(settings, std::move(context), std::move(handler), std::move(upgrade))} {}
 
 Server::~Server() {
     impl_->stop();

@@ -53,7 +53,7 @@ using StillLetIn = std::function<bool(const tls::Identity&, const std::string&)>
 /// Safe from any thread. start() once; stop() (or the destructor) ends all connections.
 class Server {
 public:
-    Server(ServerSettings settings, tls::Context context, Handler handler, Upgrade upgrade);
+    Server(const ServerSettings& settings, tls::Context context, Handler handler, Upgrade upgrade);
     ~Server();
     Server(const Server&) = delete;
     Server& operator=(const Server&) = delete;

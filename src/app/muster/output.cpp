@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 namespace muster::app {
@@ -75,7 +76,7 @@ std::string duration_text(double seconds) {
     if (seconds < 60.0) {
         return fmt::format("{:.1f} s", seconds);
     }
-    const auto whole = static_cast<long>(seconds + 0.5);
+    const auto whole = std::lround(seconds);
     return whole < 3600 ? fmt::format("{} min {:02} s", whole / 60, whole % 60)
                         : fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
 }

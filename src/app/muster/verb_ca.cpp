@@ -45,8 +45,8 @@ int init(const Options& options, Format format) {
     fs::create_directories(folder);
     const tls::KeyPair root =
         tls::Authority::make_root(options.name, days(root_days), std::chrono::system_clock::now());
-    for (auto written : {replace_file(folder / "ca.key", root.key.reveal(), private_mode),
-                         replace_file(folder / "ca.pem", root.certificate)}) {
+    for (const auto& written : {replace_file(folder / "ca.key", root.key.reveal(), private_mode),
+                                replace_file(folder / "ca.pem", root.certificate)}) {
         if (!written) {
             return report(written.error());
         }

@@ -139,6 +139,7 @@ void serve_until_interrupted(const ProducerConfig& config, rest::Server& server)
     }
 }
 
+// NOLINTNEXTLINE(readability-function-size): the wiring of the whole producer, to be read in one piece
 int serve(ProducerConfig config, Ingredients ingredients) {
     const SystemClock clock;
     SystemClock producer_clock;

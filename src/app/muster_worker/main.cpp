@@ -19,7 +19,7 @@
 
 namespace {
 
-using namespace muster;
+using namespace muster; // NOLINT(google-build-using-namespace): a program, not a library
 
 constexpr int usage_error = 2;
 constexpr std::uintmax_t matrix_json_bytes_max = 64U << 20U;
@@ -168,7 +168,7 @@ int run(const Arguments& arguments) {
 
 } // namespace
 
-int main(int count, char** values) {
+int main(int count, char** values) { // NOLINT(bugprone-exception-escape): what throws before run() is a bug
     if (count > 1 && std::string_view{values[1]} == "predict") {
         return app::predict_main(count - 1, values + 1);
     }

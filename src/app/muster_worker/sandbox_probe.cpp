@@ -29,7 +29,7 @@
 
 namespace {
 
-using namespace muster;
+using namespace muster; // NOLINT(google-build-using-namespace): a program, not a library
 
 constexpr int threads = 2;
 constexpr std::int64_t memory_bytes_max = std::int64_t{2} << 30;
