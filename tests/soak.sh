@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
-# What takes too long for every change: sanitizers over all folders without libtorch and Arrow, then the faults of the
-# system tests again and again. By hand, before a release: ./run soak [ROUNDS]
+# What takes too long for every change: sanitizers over all folders, then the faults of the system tests again and
+# again. By hand, before a release: ./run soak [ROUNDS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:-20}
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*" >&2; }
 
-# libtorch and Arrow are not built with sanitizers; what runs in their processes is tested without.
-for preset in asan tsan; do
-  say "$preset: build and unit tests"
-  cmake --preset "$preset" -DMUSTER_WITH_TORCH=OFF -DMUSTER_WITH_ARROW=OFF >/dev/null
-  ninja -C "build/$preset"
-  ctest --test-dir "build/$preset" --output-on-failure --no-tests=error
-done
+# libtorch and Arrow are not built with sanitizers. Our side of them is clean under the address sanitizer; the thread
+# sanitizer would take their own locks, which it cannot see, for races.
+say "asan: build and unit tests"
+cmake --preset asan -DMUSTER_WITH_TORCH=ON -DMUSTER_WITH_ARROW=ON >/dev/null
+ninja -C build/asan
+# The sandbox forbids what the sanitizer needs (files under /proc, memory without limit): without those tests.
+ctest --test-dir build/asan --output-on-failure --no-tests=error -LE sandbox
+
+say "tsan: build and unit tests"
+cmake --preset tsan -DMUSTER_WITH_TORCH=OFF -DMUSTER_WITH_ARROW=OFF >/dev/null
+ninja -C build/tsan
+ctest --test-dir build/tsan --output-on-failure --no-tests=error
 
 say "collectives: contract, hostile peers and faults, $rounds rounds under asan"
 for ((round = 1; round <= rounds; ++round)); do
