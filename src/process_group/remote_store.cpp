@@ -46,7 +46,8 @@ const Membership& RemoteStore::membership() const {
 }
 
 c10::intrusive_ptr<c10d::Store> RemoteStore::clone() {
-    return c10::intrusive_ptr<RemoteStore>::reclaim(new RemoteStore{channel_, timeout_});
+    // reclaim() would take an object that has an owner already, and a new one has none.
+    return c10::intrusive_ptr<RemoteStore>::unsafe_steal_from_new(new RemoteStore{channel_, timeout_});
 }
 
 std::vector<std::string> RemoteStore::ask(StoreRequestKind kind, std::vector<std::string> parts) {

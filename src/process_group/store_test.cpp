@@ -144,6 +144,18 @@ TEST(Store, a_waiting_request_holds_up_no_other) {
     store->queuePush("queue", bytes("task"));
 }
 
+TEST(Store, a_clone_has_owners_and_ends_with_the_last) {
+    Job job;
+    auto store = job.store(0);
+    c10::weak_intrusive_ptr<c10d::Store> seen{store->clone()};
+    EXPECT_TRUE(seen.expired());
+    const auto clone = store->clone();
+    EXPECT_EQ(clone.use_count(), 1U);
+    { const auto copy = clone; }
+    clone->set("key", bytes("value"));
+    EXPECT_EQ(store->get("key"), bytes("value"));
+}
+
 TEST(Store, a_barrier_of_the_base_class_works) {
     Job job;
     std::vector<std::jthread> ranks;
