@@ -71,7 +71,7 @@ at::Tensor encode_all(const Preprocessing& preprocessing, at::ScalarType type) {
 
 /// Leaves an archive with its inputs and outputs where exported_model_test.py looks for them.
 void leave_for_python(const ModelProgram& program, const ExportedModel& exported, const at::Tensor& outputs) {
-    const char* folder = std::getenv("MUSTER_EXPORT_FOLDER");
+    const char* folder = std::getenv("MUSTER_EXPORT_FOLDER"); // NOLINT(concurrency-mt-unsafe): one thread
     if (folder == nullptr) {
         return;
     }
