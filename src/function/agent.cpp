@@ -14,8 +14,8 @@ constexpr std::size_t inbox_max = 10'000;
 
 /// The answer to an order within a job that this function is not in.
 template <typename Order>
-Refuse unknown(const Order& order, std::int64_t generation, std::string words) {
-    return {.job = order.job, .generation = generation, .code = "unknown_job", .words = std::move(words)};
+Refuse unknown(const Order& order, std::int64_t generation, std::string_view words) {
+    return {.job = order.job, .generation = generation, .code = "unknown_job", .words = std::string{words}};
 }
 
 } // namespace

@@ -21,7 +21,8 @@ constexpr auto kill_grace = std::chrono::seconds{5};
 
 std::string status_text(int status) {
     if (WIFSIGNALED(status)) {
-        return fmt::format("signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        const char* name = ::sigdescr_np(WTERMSIG(status)); // strsignal() shares its text among threads
+        return fmt::format("signal {} ({})", WTERMSIG(status), name != nullptr ? name : "unknown");
     }
     return WEXITSTATUS(status) == 0 ? std::string{} : fmt::format("exit status {}", WEXITSTATUS(status));
 }
@@ -53,7 +54,7 @@ std::string status_text(int status) {
     }
     sigset_t none;
     sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
     ::execv(argv[0], argv);
     const int reason = errno;
     (void)!::write(report, &reason, sizeof reason);

@@ -36,7 +36,7 @@ TEST(Policy, shares_make_a_smaller_offer) {
 
 struct Row {
     Policy policy;
-    const char* code;
+    const char* code{};
 };
 
 TEST(Policy, refuses_with_a_code_for_each_rule) {
