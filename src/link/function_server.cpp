@@ -280,16 +280,17 @@ void FunctionServer::left(Session& session, const std::string& reason, End end) 
 void FunctionServer::recheck() {
     for (const auto& session : sessions()) {
         if (const auto allowed = session->still_allowed(); !allowed) {
-            session->close(allowed.error().text());
+            // In this order: the session's own thread notices the close and would say that it was lost.
             left(*session, allowed.error().text(), End::revoked);
+            session->close(allowed.error().text());
         }
     }
 }
 
 void FunctionServer::revoke(const std::string& dn, const std::string& reason) {
     if (const auto session = find(dn)) {
+        left(*session, reason, End::revoked); // before the close, as in recheck()
         session->close(reason);
-        left(*session, reason, End::revoked);
     } else if (auto* const events = events_.load()) {
         events->on_revoked(dn, reason); // its job is held for it while it is away
     }
@@ -308,8 +309,8 @@ void FunctionServer::step() {
             end = End::revoked;
         }
         if (!reason.empty()) {
-            session->close(reason);
-            left(*session, reason, end); // now, not when a dead connection has been closed
+            left(*session, reason, end);
+            session->close(reason); // now, not when a dead connection has been closed
         }
     }
 }

@@ -120,9 +120,12 @@ def test_a_job_is_told_in_order_although_another_subscriber_is_dead(listening):
         return "FINISHED" in json.dumps(values)
 
     wait_for("the end of the job in the inbox", told, 20.0)
-    created = [body["href"] for body in recipient.of_type("notifyMOICreation")]
+
+    def created():
+        return [body["href"] for body in recipient.of_type("notifyMOICreation")]
+
     for name in ("MLTrainingRequest=told", "MLTrainingProcess=told", "MLTrainingReport=told"):
-        assert any(href.endswith(name) for href in created), created
+        wait_for(f"the creation of {name} in the inbox", lambda: any(href.endswith(name) for href in created()), 20.0)
     for path, body in recipient.received:
         assert path == "/inbox"
         assert {"href", "notificationId", "notificationType", "eventTime", "systemDN"} <= set(body), body
