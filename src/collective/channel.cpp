@@ -249,7 +249,7 @@ void Channel::lost(int mesh_rank, const std::string& how, const Call& call) {
 std::optional<int> Channel::target_of(int peer) {
     const auto fresh_after = std::chrono::steady_clock::now() - 3 * announce_after();
     // It may still be in an earlier operation than this rank, or in another group.
-    for (const auto& waiting : {mesh_->lane(0).waiting(id_, peer), mesh_->lane(0).waiting_elsewhere(peer)}) {
+    for (const auto& waiting : {mesh_->lane(0).waiting(id_, peer), mesh_->lane(0).latest_waiting(peer)}) {
         const bool waits = waiting && waiting->at >= fresh_after && waiting->target >= any_peer;
         if (waits && waiting->target < mesh_->size()) {
             return waiting->target;
@@ -258,30 +258,32 @@ std::optional<int> Channel::target_of(int peer) {
     return {};
 }
 
+/// Follows who waits for whom to those who do not say that they wait; of these the one that was silent for longest.
+/// any_peer when there is none.
 int Channel::silent_one(int mesh_target) {
-    // Follow who waits for whom to the one that does not say that it waits.
     std::vector<bool> seen(static_cast<std::size_t>(mesh_->size()));
-    int suspect = mesh_target;
-    while (suspect != any_peer && suspect != mesh_->rank() && !seen[static_cast<std::size_t>(suspect)]) {
-        seen[static_cast<std::size_t>(suspect)] = true;
-        const auto target = target_of(suspect);
-        if (!target) {
-            return suspect;
-        }
-        suspect = *target;
+    seen[static_cast<std::size_t>(mesh_->rank())] = true;
+    std::vector<int> suspects{mesh_target};
+    if (mesh_target == any_peer) {
+        suspects = ranks_;
     }
-    return suspect == any_peer ? longest_silent() : any_peer;
-}
-
-/// Of those who do not say that they wait; any_peer when all do.
-int Channel::longest_silent() {
     int found = any_peer;
-    for (const int peer : ranks_) {
-        if (peer == mesh_->rank() || target_of(peer)) {
+    while (!suspects.empty()) {
+        const int suspect = suspects.back();
+        suspects.pop_back();
+        if (seen[static_cast<std::size_t>(suspect)]) {
             continue;
         }
-        if (found == any_peer || mesh_->lane(0).last_received(peer) < mesh_->lane(0).last_received(found)) {
-            found = peer;
+        seen[static_cast<std::size_t>(suspect)] = true;
+        const auto target = target_of(suspect);
+        if (target == any_peer) { // Of which group is not known here.
+            for (int rank = 0; rank < mesh_->size(); ++rank) {
+                suspects.push_back(rank);
+            }
+        } else if (target) {
+            suspects.push_back(*target);
+        } else if (found == any_peer || mesh_->lane(0).last_received(suspect) < mesh_->lane(0).last_received(found)) {
+            found = suspect;
         }
     }
     return found;

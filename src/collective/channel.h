@@ -95,7 +95,6 @@ private:
     [[nodiscard]] std::uint64_t moved();
     [[nodiscard]] std::optional<int> target_of(int peer);
     [[nodiscard]] int silent_one(int mesh_target);
-    [[nodiscard]] int longest_silent();
     [[nodiscard]] int mesh_rank(int rank) const { return rank < 0 ? any_peer : ranks_[static_cast<std::size_t>(rank)]; }
     [[nodiscard]] Duration announce_after() const;
 

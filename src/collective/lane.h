@@ -114,8 +114,8 @@ public:
     [[nodiscard]] std::optional<Clash> clash(std::uint64_t channel);
     [[nodiscard]] std::optional<Failure> told(std::uint64_t channel);
     [[nodiscard]] std::optional<Waiting> waiting(std::uint64_t channel, int peer);
-    /// The same of a group that this rank is not in.
-    [[nodiscard]] std::optional<Waiting> waiting_elsewhere(int peer);
+    /// The same of whatever group it spoke of last, even one that this rank is not in or has left.
+    [[nodiscard]] std::optional<Waiting> latest_waiting(int peer);
     /// Counts the payload bytes moved for the group; for seeing that something moves.
     [[nodiscard]] std::uint64_t moved(std::uint64_t channel);
     void send_control(const FrameHeader& header, int peer, std::vector<std::byte> payload);
@@ -200,7 +200,8 @@ private:
         std::size_t used{0};              ///< that the peer has used and was not given back
         std::size_t announced{0};         ///< announcements of all groups that wait for a place
         std::size_t strange{0};           ///< groups that only this peer has spoken of yet
-        std::optional<Waiting> elsewhere{};
+        std::optional<Waiting> latest{};
+        std::optional<std::uint64_t> waits_in{}; ///< the group of `latest`; none: one that this rank is not in
     };
 
     // Matching (lane.cpp, lane_groups.cpp, lane_arrivals.cpp).
@@ -212,6 +213,7 @@ private:
     void note_ahead(Box& box, int peer, const Call& call);
     Link& link(int peer) { return *peers_[static_cast<std::size_t>(peer)].link; }
     void push_control(int peer, FrameHeader header, std::vector<std::byte> payload = {});
+    void waiting_arrived(int peer, const FrameHeader& header, std::span<const std::byte> payload);
     void announced(Box& box, int peer, const FrameHeader& header);
     void granted(Box& box, int peer, const FrameHeader& header);
     bool take_arrived(Box& box, Receiving& receiving);

@@ -157,6 +157,9 @@ void Lane::control_arrived(int peer, const FrameHeader& header, std::span<const 
         from.credit += header.message_bytes;
         return;
     }
+    if (header.kind == FrameKind::waiting) {
+        return waiting_arrived(peer, header, payload);
+    }
     auto* box = box_of(peer, header.channel);
     if (box == nullptr) {
         return;
@@ -166,16 +169,6 @@ void Lane::control_arrived(int peer, const FrameHeader& header, std::span<const 
         return announced(*box, peer, header);
     case FrameKind::grant:
         return granted(*box, peer, header);
-    case FrameKind::waiting:
-        if (const auto target = decode_waiting(payload); !target) {
-            from.link->set_broken(target.error().message);
-        } else if (header.call.collective == Collective::none) {
-            from.elsewhere = Waiting{*target, header.call, std::chrono::steady_clock::now()};
-        } else {
-            check_call(*box, peer, header.call);
-            box->waiting[peer] = Waiting{*target, header.call, std::chrono::steady_clock::now()};
-        }
-        return;
     case FrameKind::abort:
         if (const auto failure = decode_failure(payload); !failure) {
             from.link->set_broken(failure.error().message);
@@ -187,9 +180,34 @@ void Lane::control_arrived(int peer, const FrameHeader& header, std::span<const 
         return;
     case FrameKind::data:
     case FrameKind::credit:
+    case FrameKind::waiting:
         break;
     }
     MUSTER_ASSERT(false);
+}
+
+/// Whatever the group: whoever waits in one is not silent in another.
+void Lane::waiting_arrived(int peer, const FrameHeader& header, std::span<const std::byte> payload) {
+    auto& from = peers_[static_cast<std::size_t>(peer)];
+    const auto target = decode_waiting(payload);
+    if (!target) {
+        from.link->set_broken(target.error().message);
+        return;
+    }
+    const Waiting waiting{*target, header.call, std::chrono::steady_clock::now()};
+    const bool in_a_strange_group = header.call.collective == Collective::none;
+    const auto group = in_a_strange_group ? std::nullopt : std::optional{header.channel};
+    if (*target != waits_no_more || from.waits_in == group) {
+        from.waits_in = group;
+        from.latest = waiting;
+    }
+    if (in_a_strange_group) {
+        return;
+    }
+    if (auto* box = box_of(peer, header.channel)) {
+        check_call(*box, peer, header.call);
+        box->waiting[peer] = waiting;
+    }
 }
 
 void Lane::announced(Box& box, int peer, const FrameHeader& header) {

@@ -105,9 +105,9 @@ std::optional<Waiting> Lane::waiting(std::uint64_t channel, int peer) {
     return box->waiting.at(peer);
 }
 
-std::optional<Waiting> Lane::waiting_elsewhere(int peer) {
+std::optional<Waiting> Lane::latest_waiting(int peer) {
     const std::scoped_lock lock{mutex_};
-    return peers_[static_cast<std::size_t>(peer)].elsewhere;
+    return peers_[static_cast<std::size_t>(peer)].latest;
 }
 
 std::uint64_t Lane::moved(std::uint64_t channel) {
