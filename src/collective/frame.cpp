@@ -56,7 +56,7 @@ Error malformed(const std::string& what) {
 } // namespace
 
 std::string text_of(const Call& call) {
-    const auto name = fmt::format("{} #{}", name_of(call.collective), call.sequence);
+    auto name = fmt::format("{} #{}", name_of(call.collective), call.sequence);
     switch (call.collective) {
     case Collective::all_reduce:
         return fmt::format("{} ({}, {} bytes)", name, reduction_of(call), call.bytes);

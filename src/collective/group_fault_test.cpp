@@ -69,7 +69,7 @@ std::string strike(Relay::Fault fault, int size, unsigned seed, Duration timeout
     const int victim = static_cast<int>(random() % static_cast<unsigned>(size));
     const Town town{size};
     // Setting up takes about 5 KB for each direction of each connection.
-    const auto after = static_cast<std::int64_t>(20'000 * size * size + static_cast<int>(random() % 2'000'000));
+    const auto after = std::int64_t{20'000} * size * size + static_cast<std::int64_t>(random() % 2'000'000);
     Relay relay{town, false, fault, victim, after};
     std::vector<Outcome> outcomes(static_cast<std::size_t>(size));
     in_threads(size, [&](int rank) {

@@ -23,7 +23,7 @@ void hint_verb(const CLI::App& app, const std::vector<std::string>& words) {
 
 } // namespace
 
-int main(int argc, char** argv) { // NOLINT(bugprone-exception-escape): what throws before parse() is a bug
+int main(int argc, char** argv) {
     using namespace muster::app; // NOLINT(google-build-using-namespace): main is the table of contents
     std::signal(SIGPIPE, SIG_IGN);
     Context context;

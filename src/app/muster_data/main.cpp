@@ -73,7 +73,7 @@ muster::Result<muster::data::Published> run(const Arguments& arguments) {
 
 } // namespace
 
-int main(int argc, char** argv) { // NOLINT(bugprone-exception-escape): what throws before the box is a bug
+int main(int argc, char** argv) {
     Arguments arguments;
     CLI::App program{"Encodes a CSV source for training. Example:\n"
                      "  muster-data --request request.json --cache /var/lib/muster/matrices"};

@@ -168,7 +168,7 @@ int run(const Arguments& arguments) {
 
 } // namespace
 
-int main(int count, char** values) { // NOLINT(bugprone-exception-escape): what throws before run() is a bug
+int main(int count, char** values) {
     if (count > 1 && std::string_view{values[1]} == "predict") {
         return app::predict_main(count - 1, values + 1);
     }
