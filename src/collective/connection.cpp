@@ -16,6 +16,7 @@
 #include <ctime>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 
 namespace muster::collective {
 namespace {
@@ -25,23 +26,71 @@ constexpr std::uint64_t key_bytes_max = std::uint64_t{32} << 30U;
 // Several records are read from the socket at once.
 constexpr std::size_t read_buffer_bytes = 128U << 10U;
 constexpr int unsent_bytes_max = 256 << 10;
+// And several are handed to it at once: a call of the system for each costs more than copying it.
+constexpr std::size_t record_bytes_max = SSL3_RT_MAX_PLAIN_LENGTH + SSL3_RT_MAX_ENCRYPTED_OVERHEAD;
+constexpr std::size_t batch_bytes_max = 8 * record_bytes_max;
+// For what OpenSSL says by itself, as the answer to a key update, while a batch waits.
+constexpr std::size_t batch_spare_bytes = 1024;
 
 TlsConnection::Wire& wire_of(BIO* bio) {
     return *static_cast<TlsConnection::Wire*>(BIO_get_data(bio));
 }
 
+enum class Sent { some, again, broken };
+
+Sent send_some(TlsConnection::Wire& wire, const char* data, std::size_t size, std::size_t& sent) {
+    const auto result = ::send(wire.fd, data, size, MSG_NOSIGNAL);
+    if (result >= 0) {
+        sent = static_cast<std::size_t>(result);
+        wire.counters->sent.fetch_add(result, std::memory_order_relaxed);
+        return Sent::some;
+    }
+    if (errno == EAGAIN || errno == EINTR) {
+        return Sent::again;
+    }
+    wire.error = errno;
+    return Sent::broken;
+}
+
+/// Sends what was gathered. some: all of it.
+Sent send_batch(TlsConnection::Wire& wire) {
+    while (wire.batch_sent < wire.batch.size()) {
+        std::size_t sent = 0;
+        const auto came =
+            send_some(wire, wire.batch.data() + wire.batch_sent, wire.batch.size() - wire.batch_sent, sent);
+        if (came != Sent::some) {
+            return came;
+        }
+        wire.batch_sent += sent;
+    }
+    wire.batch.clear();
+    wire.batch_sent = 0;
+    return Sent::some;
+}
+
 int wire_write(BIO* bio, const char* data, int size) {
     auto& wire = wire_of(bio);
     BIO_clear_retry_flags(bio);
-    const auto sent = ::send(wire.fd, data, static_cast<std::size_t>(size), MSG_NOSIGNAL);
-    if (sent >= 0) {
-        wire.counters->sent.fetch_add(sent, std::memory_order_relaxed);
-    } else if (errno == EAGAIN || errno == EINTR) {
-        BIO_set_retry_write(bio);
-    } else {
-        wire.error = errno;
+    const auto bytes = static_cast<std::size_t>(size);
+    if (wire.gathers || !wire.batch.empty()) { // Nothing overtakes what waits.
+        if (wire.batch.size() + bytes > wire.batch.capacity()) {
+            BIO_set_retry_write(bio);
+            return -1;
+        }
+        wire.batch.insert(wire.batch.end(), data, data + bytes);
+        return size;
     }
-    return static_cast<int>(sent);
+    std::size_t sent = 0;
+    switch (send_some(wire, data, bytes, sent)) {
+    case Sent::some:
+        return static_cast<int>(sent);
+    case Sent::again:
+        BIO_set_retry_write(bio);
+        return -1;
+    case Sent::broken:
+        break;
+    }
+    return -1;
 }
 
 int wire_read(BIO* bio, char* data, int size) {
@@ -153,6 +202,7 @@ IoStatus TlsConnection::handshake() {
         last_received_ = std::chrono::steady_clock::now();
         SSL_set_default_read_buffer_len(ssl_, read_buffer_bytes);
         SSL_set_read_ahead(ssl_, 1);
+        wire_.batch.reserve(batch_bytes_max + batch_spare_bytes);
     }
     return status;
 }
@@ -170,22 +220,43 @@ IoResult TlsConnection::read(std::span<std::byte> buffer) {
 }
 
 IoResult TlsConnection::write(std::span<const std::byte> data) {
-    MUSTER_ASSERT(!data.empty());
+    MUSTER_ASSERT(handshaken_ && !data.empty());
     ERR_clear_error();
-    if (bytes_under_key_ >= key_bytes_max && !write_pending_) {
+    if (!write_pending_) {
+        if (const auto status = gather(data); status != IoStatus::done) {
+            return {status, 0};
+        }
+    }
+    const auto sent = send_batch(wire_);
+    write_pending_ = sent == Sent::again;
+    if (sent == Sent::again) {
+        return {IoStatus::want_write, 0};
+    }
+    if (sent == Sent::broken) {
+        ssl_error_ = SSL_ERROR_SYSCALL;
+        return {IoStatus::cut, 0};
+    }
+    return {IoStatus::done, std::exchange(gathered_, 0)};
+}
+
+/// Encrypts a first part of `data` into the batch, which is empty.
+IoStatus TlsConnection::gather(std::span<const std::byte> data) {
+    if (bytes_under_key_ >= key_bytes_max) {
         bytes_under_key_ = 0;
         SSL_key_update(ssl_, SSL_KEY_UPDATE_NOT_REQUESTED);
     }
-    std::size_t bytes = 0;
-    const int result = SSL_write_ex(ssl_, data.data(), data.size(), &bytes);
-    if (result == 1) {
+    auto status = IoStatus::done;
+    wire_.gathers = true;
+    while (status == IoStatus::done && gathered_ < data.size() &&
+           wire_.batch.size() + record_bytes_max <= batch_bytes_max) {
+        const auto rest = data.subspan(gathered_);
+        std::size_t bytes = 0;
+        status = status_of(SSL_write_ex(ssl_, rest.data(), rest.size(), &bytes));
+        gathered_ += bytes;
         bytes_under_key_ += bytes;
-        write_pending_ = false;
-        return {IoStatus::done, bytes};
     }
-    const auto status = status_of(result);
-    write_pending_ = status == IoStatus::want_write;
-    return {status, 0};
+    wire_.gathers = false;
+    return status;
 }
 
 void TlsConnection::finish() {

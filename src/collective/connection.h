@@ -75,7 +75,7 @@ public:
     TlsConnection(UniqueFd socket, const tls::Context& context, Side side);
     ~TlsConnection() override;
 
-    /// Does a part of the handshake. done: it is complete.
+    /// Does a part of the handshake. done: it is complete. Before that nothing can be written.
     [[nodiscard]] IoStatus handshake();
     [[nodiscard]] ssl_st* native() const { return ssl_; }
 
@@ -96,10 +96,14 @@ public:
         bool ended{false};
         int error{0};
         WireCounters* counters{};
+        std::vector<char> batch{}; ///< records that are sent together
+        std::size_t batch_sent{0};
+        bool gathers{false};
     };
 
 private:
     IoStatus status_of(int result);
+    IoStatus gather(std::span<const std::byte> data);
 
     UniqueFd socket_;
     WireCounters counters_{};
@@ -109,7 +113,8 @@ private:
     int ssl_error_{0};
     bool handshaken_{false};
     std::uint64_t bytes_under_key_{0};
-    bool write_pending_{false};
+    std::size_t gathered_{0};   ///< of the caller's data, encrypted into the batch
+    bool write_pending_{false}; ///< a batch waits for room in the socket
     SteadyTime last_received_;
 };
 

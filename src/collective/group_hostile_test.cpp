@@ -34,7 +34,11 @@ class Raw {
 public:
     Raw(const std::string& address, const tls::Credentials& credentials)
         : connection_{std::make_unique<TlsConnection>(
-              dial(address), tls::Context::client(credentials).value(), TlsConnection::Side::client)} {}
+              dial(address), tls::Context::client(credentials).value(), TlsConnection::Side::client)} {
+        for (auto status = connection_->handshake(); status != IoStatus::done; status = connection_->handshake()) {
+            wait(status);
+        }
+    }
 
     void write(std::span<const std::byte> data) {
         while (!data.empty()) {

@@ -13,9 +13,8 @@ constexpr int direct_ranks_max = 4;
 
 const Tuning& measured_tuning() {
     static const Tuning table{
-        {.ranks_max = 2, .direct_bytes_max = 32U << 10U, .doubling_bytes_max = 32U << 10U},
-        {.ranks_max = direct_ranks_max, .direct_bytes_max = 32U << 10U, .doubling_bytes_max = 32U << 10U},
-        {.ranks_max = 1 << 20, .direct_bytes_max = 0, .doubling_bytes_max = 32U << 10U},
+        {.ranks_max = direct_ranks_max, .direct_bytes_max = 16U << 10U, .doubling_bytes_max = 16U << 10U},
+        {.ranks_max = 1 << 20, .direct_bytes_max = 0, .doubling_bytes_max = 64U << 10U},
     };
     return table;
 }

@@ -22,7 +22,7 @@ struct TuningRow {
 /// Rows with rising ranks_max; the last one is for all larger groups too. Must be the same on all ranks.
 using Tuning = std::vector<TuningRow>;
 
-/// The table measured with `muster bench collectives --tune` (docs/benchmarks.md).
+/// The table as measured with `muster bench collectives --small SIZE` on 2, 4 and 8 ranks (docs/benchmarks.md).
 [[nodiscard]] const Tuning& measured_tuning();
 /// The ring above so many bytes, whatever was measured.
 [[nodiscard]] Tuning ring_above(std::size_t bytes);

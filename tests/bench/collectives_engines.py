@@ -41,8 +41,9 @@ class Muster:
 
     cipher = "TLSv1.3 TLS_AES_128_GCM_SHA256"  # what `cipher_rate` measures
 
-    def __init__(self, ranks, places=()):
+    def __init__(self, ranks, places=(), stripes=1):
         self._where = [word for place in places for word in ("--rank", place)] or ["--ranks", ranks]
+        self._where += ["--stripes", stripes]
 
     def all_reduce(self, size, rounds=None, warm_up=3):
         found = bench(*self._where, "--sizes", size, "--rounds", rounds or rounds_for(size), "--warm-up", warm_up,

@@ -8,6 +8,7 @@ import subprocess
 PREFIX = "muster-bench"
 BURST_BYTES = 128 << 10  # two of the largest packets that TCP hands down: less would cut them up and double the ACKs
 QUEUE = "50ms"
+CONGESTION_CONTROL = "cubic"  # Linux's own choice, whatever this machine was told; BBR probes and leaves gaps
 INTERFACE = "muster0"
 
 
@@ -80,5 +81,7 @@ class Link:
             _run("ip", "-n", name, "address", "add", f"{address}/30", "dev", INTERFACE)
             _run("ip", "-n", name, "link", "set", "lo", "up")
             _run("ip", "-n", name, "link", "set", INTERFACE, "up")
+            _run("ip", "-n", name, "route", "replace", "10.213.7.0/30", "dev", INTERFACE, "src", address, "congctl",
+                 CONGESTION_CONTROL)
             _run("ip", "netns", "exec", name, "tc", "qdisc", "add", "dev", INTERFACE, "root", "tbf",
                  "rate", f"{self._rate}bit", "burst", str(BURST_BYTES), "latency", QUEUE)
