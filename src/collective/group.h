@@ -67,7 +67,7 @@ struct GroupSpec {
     Duration operation_timeout{
         std::chrono::seconds{30}}; ///< an operation in which nothing moves for so long has failed
     /// Large messages travel in pieces of this size, between which other groups' messages pass.
-    std::size_t segment_bytes{64U << 10U};
+    std::size_t segment_bytes{128U << 10U};
     /// Which sizes go which way.
     Tuning tuning{measured_tuning()};
     /// Connections of each pair of ranks; each beyond the first has a thread of its own. For links faster than one

@@ -2,6 +2,7 @@
 
 #include "app/muster/plan_table.h"
 #include "app/muster/request_file.h"
+#include "model/score.h"
 #include "nrm/dn.h"
 
 #include <fmt/format.h>
@@ -43,7 +44,9 @@ json scores(const json& participants, const std::string& model, const std::strin
 std::string scores_text(const json& list) {
     std::string line;
     for (const auto& [name, value] : list.items()) {
-        line += fmt::format("{}{} {:.3f}", line.empty() ? "" : "  ", name, value.get<double>());
+        const auto metric = metric_of(name);
+        const char* unit = metric && metric->percent ? " %" : "";
+        line += fmt::format("{}{} {:.3f}{}", line.empty() ? "" : "  ", name, value.get<double>(), unit);
     }
     return line.empty() ? "-" : line;
 }
