@@ -9,8 +9,9 @@
 namespace muster::process_group {
 
 MusterBackend::MusterBackend(std::shared_ptr<collective::Group> group, std::shared_ptr<Executor> executor)
-    : c10d::Backend{group->rank(), group->size()}, queue_{std::make_shared<OperationQueue>(std::move(group), executor)},
-      mover_{std::make_shared<Mover>(std::move(executor))} {
+    : c10d::Backend{group->rank(), group->size()}, executor_{std::move(executor)},
+      queue_{std::make_shared<OperationQueue>(std::move(group), executor_)}, mover_{
+                                                                                 std::make_shared<Mover>(executor_)} {
     init();
 }
 
@@ -59,8 +60,8 @@ MusterBackend::subgroup(const std::string& name, const std::vector<int>& ranks, 
     TORCH_CHECK(!queue_->closed(), "Backend muster was shut down");
     // The members have all made as many groups of this name, so they agree on the number.
     const int use = uses_.with([&](std::map<std::string, int>& uses) { return uses[name]++; });
-    auto made = c10::make_intrusive<MusterBackend>(queue_->group()->subgroup(c10::str(name, "#", use), ranks),
-                                                   queue_->executor());
+    auto made =
+        c10::make_intrusive<MusterBackend>(queue_->group()->subgroup(c10::str(name, "#", use), ranks), executor_);
     made->setTimeout(timeout);
     return made;
 }

@@ -38,7 +38,8 @@ public:
     using WorkPtr = c10::intrusive_ptr<c10d::Work>;
 
     MusterBackend(std::shared_ptr<collective::Group> group, std::shared_ptr<Executor> executor);
-    /// Like shutdown().
+    /// Like shutdown(); the last backend of an executor waits for its threads too, so that nothing of the group is left
+    /// when this returns, unless an operation's own callback has let go of it.
     ~MusterBackend() override;
     MusterBackend(const MusterBackend&) = delete;
     MusterBackend& operator=(const MusterBackend&) = delete;
@@ -142,6 +143,7 @@ private:
     c10::intrusive_ptr<TransferWork>
     begin_receive(c10d::OpType type, const char* title, const at::Tensor& tensor, int from, std::uint64_t tag);
 
+    std::shared_ptr<Executor> executor_; ///< before what runs on it
     std::shared_ptr<OperationQueue> queue_;
     std::shared_ptr<Mover> mover_;
     Guarded<std::map<std::string, int>> uses_{}; ///< of the name of a sub-group

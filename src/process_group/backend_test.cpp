@@ -127,6 +127,22 @@ TEST(Backend, keeps_order_and_counts_operations) {
     });
 }
 
+// What is still being taken apart on a thread that nobody waits for may meet the end of the process.
+TEST(Backend, leaves_nothing_behind_when_it_is_gone) {
+    for (int round = 0; round < 20; ++round) {
+        run_ranks(2, [](std::shared_ptr<collective::Group> connected) {
+            const std::weak_ptr<collective::Group> group{connected};
+            auto backend = c10::make_intrusive<MusterBackend>(std::move(connected), std::make_shared<Executor>());
+            for (int i = 0; i < 20; ++i) {
+                Tensors tensors{at::ones({4})};
+                backend->allreduce(tensors, by(c10d::ReduceOp::SUM))->wait();
+            }
+            backend.reset();
+            EXPECT_TRUE(group.expired());
+        });
+    }
+}
+
 TEST(Backend, refuses_what_it_cannot_do_in_words) {
     run_ranks(2, [](std::shared_ptr<collective::Group> connected) {
         MusterBackend backend{std::move(connected), std::make_shared<Executor>()};

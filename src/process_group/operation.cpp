@@ -59,18 +59,19 @@ std::string Operation::words() const {
     return c10::str("rank ", rank_, ": ", c10d::opTypeToString(opType_), " number ", sequence_);
 }
 
-OperationQueue::OperationQueue(std::shared_ptr<collective::Group> group, std::shared_ptr<Executor> executor)
+OperationQueue::OperationQueue(std::shared_ptr<collective::Group> group, std::weak_ptr<Executor> executor)
     : group_{std::move(group)}, executor_{std::move(executor)} {}
 
 c10::intrusive_ptr<c10d::Work> OperationQueue::push(OperationSpec spec, Action action) {
     const auto longest = limit(spec.timeout);
+    const auto executor = executor_.lock();
     const std::scoped_lock lock{mutex_};
-    TORCH_CHECK(!closed_, "Backend muster was shut down");
+    TORCH_CHECK(!closed_ && executor, "Backend muster was shut down");
     auto work = c10::make_intrusive<Operation>(group_->rank(), std::move(spec), sequence_++, longest, group_);
     entries_.push_back({work, std::move(action)});
     if (!running_) {
         running_ = true;
-        executor_->run([self = shared_from_this()] { self->drain(); });
+        executor->run([self = shared_from_this()] { self->drain(); });
     }
     return work;
 }

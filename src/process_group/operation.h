@@ -70,7 +70,9 @@ class OperationQueue : public std::enable_shared_from_this<OperationQueue> {
 public:
     using Action = std::function<void(collective::Group&)>;
 
-    OperationQueue(std::shared_ptr<collective::Group> group, std::shared_ptr<Executor> executor);
+    /// The executor is the backend's, which waits for its threads: a queue that the last operation still holds must not
+    /// end it on one of them.
+    OperationQueue(std::shared_ptr<collective::Group> group, std::weak_ptr<Executor> executor);
 
     /// Throws c10::Error after close().
     c10::intrusive_ptr<c10d::Work> push(OperationSpec spec, Action action);
@@ -86,7 +88,8 @@ public:
     void note_failure() { failed_ = true; }
     [[nodiscard]] bool failed() const { return failed_; }
     [[nodiscard]] const std::shared_ptr<collective::Group>& group() const { return group_; }
-    [[nodiscard]] const std::shared_ptr<Executor>& executor() const { return executor_; }
+    /// Null once the backend is gone.
+    [[nodiscard]] std::shared_ptr<Executor> executor() const { return executor_.lock(); }
     [[nodiscard]] std::uint64_t sequence();
     [[nodiscard]] bool closed();
 
@@ -100,7 +103,7 @@ private:
     void perform(Entry entry);
 
     std::shared_ptr<collective::Group> group_;
-    std::shared_ptr<Executor> executor_;
+    std::weak_ptr<Executor> executor_;
     std::mutex mutex_{};
     std::condition_variable drained_{};
     std::deque<Entry> entries_{};

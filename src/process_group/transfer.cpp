@@ -68,10 +68,11 @@ void TransferWork::complete(const std::exception_ptr& failure) {
 }
 
 bool TransferWork::wait_until(std::optional<Deadline> deadline) {
-    if (!deadline) {
-        perform();
+    const auto executor = queue_->executor();
+    if (!deadline || !executor) {
+        perform(); // Without a backend nobody else would; the group's time limit bounds it.
     } else if (!isCompleted()) {
-        queue_->executor()->run([self = c10::intrusive_ptr<TransferWork>::reclaim_copy(this)] { self->perform(); });
+        executor->run([self = c10::intrusive_ptr<TransferWork>::reclaim_copy(this)] { self->perform(); });
     }
     std::unique_lock lock{mutex_};
     const auto completed = [this] { return completed_; };
@@ -117,11 +118,13 @@ std::string TransferWork::words() const {
 }
 
 void Mover::push(c10::intrusive_ptr<TransferWork> work) {
+    const auto executor = executor_.lock();
+    TORCH_CHECK(executor, "Backend muster was shut down");
     const std::scoped_lock lock{mutex_};
     works_.push_back(std::move(work));
     if (!running_) {
         running_ = true;
-        executor_->run([self = shared_from_this()] { self->drain(); });
+        executor->run([self = shared_from_this()] { self->drain(); });
     }
 }
 

@@ -60,7 +60,9 @@ private:
 /// its rank computes, and is not lost when its Work is dropped.
 class Mover : public std::enable_shared_from_this<Mover> {
 public:
-    explicit Mover(std::shared_ptr<Executor> executor) : executor_{std::move(executor)} {}
+    /// As OperationQueue does not own its executor, neither does this.
+    explicit Mover(std::weak_ptr<Executor> executor) : executor_{std::move(executor)} {}
+    /// Throws c10::Error once the backend is gone.
     void push(c10::intrusive_ptr<TransferWork> work);
     /// Waits until nothing is left to move.
     void close();
@@ -68,7 +70,7 @@ public:
 private:
     void drain();
 
-    std::shared_ptr<Executor> executor_;
+    std::weak_ptr<Executor> executor_;
     std::mutex mutex_{};
     std::condition_variable drained_{};
     std::deque<c10::intrusive_ptr<TransferWork>> works_{};
