@@ -2,10 +2,7 @@
 
 #include "base/digest.h"
 #include "data/digest_index.h"
-#include "data/encode.h"
-#include "data/learn.h"
-#include "data/matrix_file.h"
-#include "data/source.h"
+#include "data/encoding.h"
 #include "wire/preprocessing.h"
 #include "wire/recipe.h"
 
@@ -62,13 +59,16 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
     auto categorical = recipe.data.categorical;
     std::ranges::sort(exclude);
     std::ranges::sort(categorical);
-    const nlohmann::json what{{"format", format_version},
-                              {"train", sources.train_digest},
-                              {"test", sources.test_digest},
-                              {"target", recipe.data.target},
-                              {"exclude", exclude},
-                              {"categorical", categorical},
-                              {"task", static_cast<int>(task_of(recipe))}};
+    nlohmann::json what{{"format", format_version},
+                        {"train", sources.train_digest},
+                        {"test", sources.test_digest},
+                        {"target", recipe.data.target},
+                        {"exclude", exclude},
+                        {"categorical", categorical},
+                        {"task", static_cast<int>(task_of(recipe))}};
+    if (recipe.data.text) {
+        what["text"] = static_cast<int>(recipe.data.text->unit);
+    }
     return sha256_hex(what.dump());
 }
 
@@ -106,131 +106,26 @@ Result<void> check_unchanged(const std::filesystem::path& path, const FileStamp&
     return {};
 }
 
-Result<Preprocessing> learn(const DataRequest& request, const UsedColumns& columns, const Settings& settings) {
-    Learner learner{columns, request.recipe, settings, request.train.string()};
-    auto read = read_rows(request.train, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
-        learner.take(block);
-        return {};
-    });
-    if (!read) {
-        return std::move(read).error();
-    }
-    auto learned = learner.finish();
-    if (learned && learned->encoded_columns() > settings.matrix_bytes_max / 4 / learner.rows()) {
-        return Error{ErrorCode::resource_exhausted,
-                     fmt::format("{} rows of {} encoded columns exceed the limit of {} bytes",
-                                 learner.rows(),
-                                 learned->encoded_columns(),
-                                 settings.matrix_bytes_max),
-                     request.train.string()};
-    }
-    return learned;
-}
-
-/// One encoded source.
-struct Encoded {
-    std::int64_t rows{};
-    std::string features_digest;
-    std::string target_digest;
-};
-
-Result<Encoded> encode(const std::filesystem::path& source,
-                       const UsedColumns& columns,
-                       const Preprocessing& preprocessing,
-                       const std::filesystem::path& prefix,
-                       const Settings& settings) {
-    auto features = MatrixFile::create(prefix.string() + ".features");
-    if (!features) {
-        return std::move(features).error();
-    }
-    auto target = MatrixFile::create(prefix.string() + ".target");
-    if (!target) {
-        return std::move(target).error();
-    }
-    Encoder encoder{preprocessing, source.string()};
-    const std::int64_t rows_max = settings.matrix_bytes_max / 4 / preprocessing.encoded_columns();
-    Encoded encoded;
-    auto read = read_rows(source, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
-        encoded.rows += block.rows;
-        if (encoded.rows > rows_max) {
-            return Error{ErrorCode::resource_exhausted,
-                         fmt::format("the encoded rows exceed the limit of {} bytes", settings.matrix_bytes_max),
-                         source.string()};
-        }
-        if (auto done = encoder.encode(block); !done) {
-            return done;
-        }
-        if (auto done = features->append(encoder.features()); !done) {
-            return done;
-        }
-        return target->append(encoder.target());
-    });
-    if (!read) {
-        return std::move(read).error();
-    }
-    if (encoded.rows == 0) {
-        return Error{ErrorCode::invalid_argument, "there is a header but not one row", source.string()};
-    }
-    for (auto [file, digest] :
-         {std::pair{&*features, &encoded.features_digest}, std::pair{&*target, &encoded.target_digest}}) {
-        auto finished = file->finish();
-        if (!finished) {
-            return std::move(finished).error();
-        }
-        *digest = std::move(*finished);
-    }
-    return encoded;
-}
-
-/// Errors: not_found-like refusal naming the column that the test source lacks.
-Result<void>
-check_test_header(const std::filesystem::path& test, const UsedColumns& columns, const Settings& settings) {
-    const auto header = read_header(test, settings);
-    if (!header) {
-        return header.error();
-    }
-    for (const auto& name : columns.all()) {
-        if (std::ranges::find(*header, name) == header->end()) {
-            Error error = not_allowed(test.string(), name, *header);
-            error.message = fmt::format("the test source has no column '{}', which training uses", name);
-            return error;
-        }
-    }
-    return {};
-}
-
 Result<Published>
 make(const DataRequest& request, const Cache& cache, const Sources& sources, const Settings& settings) {
     const auto started = std::chrono::steady_clock::now();
-    const auto header = read_header(request.train, settings);
-    if (!header) {
-        return header.error();
-    }
-    const auto columns = used_columns(request.recipe.data, *header);
-    if (!columns) {
-        return columns.error();
-    }
-    if (request.test) {
-        if (auto checked = check_test_header(*request.test, *columns, settings); !checked) {
-            return std::move(checked).error();
-        }
-    }
-    const auto preprocessing = learn(request, *columns, settings);
-    if (!preprocessing) {
-        return preprocessing.error();
+    const auto encoding = Encoding::learn(request.train, request.test, request.recipe, settings);
+    if (!encoding) {
+        return encoding.error();
     }
     const auto folder = cache.begin();
     if (!folder) {
         return folder.error();
     }
-    const auto train = encode(request.train, *columns, *preprocessing, *folder / "train", settings);
+    const auto train = encoding->encode(request.train, *folder / "train", settings);
     if (!train) {
         return train.error();
     }
-    MatrixInfo info{.rows = train->rows, .columns = preprocessing->encoded_columns()};
+    const Preprocessing& preprocessing = encoding->preprocessing();
+    MatrixInfo info{.rows = train->rows, .columns = preprocessing.encoded_columns()};
     std::string parts = fmt::format("{}\n{}\n", train->features_digest, train->target_digest);
     if (request.test) {
-        const auto test = encode(*request.test, *columns, *preprocessing, *folder / "test", settings);
+        const auto test = encoding->encode(*request.test, *folder / "test", settings);
         if (!test) {
             return test.error();
         }
@@ -243,8 +138,8 @@ make(const DataRequest& request, const Cache& cache, const Sources& sources, con
     if (auto same = check_unchanged(request.train, sources.train_stamp); !same) {
         return std::move(same).error();
     }
-    info.digest = sha256_hex(parts + wire::to_json(*preprocessing).dump());
-    auto published = cache.publish(*folder, key_of(request.recipe, sources), info, *preprocessing);
+    info.digest = sha256_hex(parts + wire::to_json(preprocessing).dump());
+    auto published = cache.publish(*folder, key_of(request.recipe, sources), info, preprocessing);
     if (published) {
         published->info.encode_seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

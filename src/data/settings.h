@@ -9,6 +9,7 @@ namespace muster::data {
 /// Each can be set on the command line of muster-data.
 struct Settings {
     std::size_t categories_max{256};           ///< different values of one category column
+    std::size_t characters_max{65'536};        ///< different characters of a text
     std::size_t columns_max{4096};             ///< columns of a source
     std::int64_t source_bytes_max{64LL << 30}; ///< of one source, uncompressed
     std::int64_t matrix_bytes_max{64LL << 30}; ///< of the encoded features of one source

@@ -181,7 +181,8 @@ TextColumn column_of(const arrow::csv::BlockParser& parser, std::int32_t column)
     return cells;
 }
 
-Result<OpenSource> open_source(const std::filesystem::path& path, const Settings& settings) {
+/// Errors: not_found; invalid_argument; what reading_refusal says.
+Result<std::shared_ptr<arrow::io::InputStream>> open_file(const std::filesystem::path& path) {
     const std::string file = path.string();
     std::error_code failure;
     const auto status = std::filesystem::status(path, failure);
@@ -191,12 +192,20 @@ Result<OpenSource> open_source(const std::filesystem::path& path, const Settings
     if (!std::filesystem::is_regular_file(status)) {
         return Error{ErrorCode::invalid_argument, "this is not a regular file", file};
     }
-    arrow::util::InitializeUTF8();
     auto bytes = open_bytes(path);
     if (!bytes.ok()) {
         return reading_refusal(file, bytes.status());
     }
-    OpenSource source{.reader = Reader{file, std::move(bytes).ValueUnsafe(), settings}, .header = {}};
+    return std::move(bytes).ValueUnsafe();
+}
+
+Result<OpenSource> open_source(const std::filesystem::path& path, const Settings& settings) {
+    arrow::util::InitializeUTF8();
+    auto bytes = open_file(path);
+    if (!bytes) {
+        return std::move(bytes).error();
+    }
+    OpenSource source{.reader = Reader{path.string(), *std::move(bytes), settings}, .header = {}};
     const auto parser = source.reader.next(1);
     if (!parser) {
         return parser.error();
@@ -286,6 +295,35 @@ Result<void> read_rows(const std::filesystem::path& path,
         }
     }
     return {};
+}
+
+Result<void> read_bytes(const std::filesystem::path& path,
+                        const Settings& settings,
+                        const std::function<Result<void>(std::string_view)>& take) {
+    const auto bytes = open_file(path);
+    if (!bytes) {
+        return bytes.error();
+    }
+    std::int64_t read_so_far = 0;
+    while (true) {
+        const auto read = (*bytes)->Read(settings.block_bytes);
+        if (!read.ok()) {
+            return reading_refusal(path.string(), read.status());
+        }
+        const std::string_view piece{**read};
+        if (piece.empty()) {
+            return {};
+        }
+        read_so_far += (*read)->size();
+        if (read_so_far > settings.source_bytes_max) {
+            return Error{ErrorCode::resource_exhausted,
+                         fmt::format("larger than {} bytes uncompressed", settings.source_bytes_max),
+                         path.string()};
+        }
+        if (auto taken = take(piece); !taken) {
+            return taken;
+        }
+    }
 }
 
 } // namespace muster::data

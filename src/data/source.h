@@ -1,4 +1,4 @@
-/// A source of rows: CSV or gzipped CSV, read block by block in constant memory. The only user of Arrow.
+/// A source of rows, CSV or gzipped CSV, or of text; read block by block in constant memory. The only user of Arrow.
 #pragma once
 
 #include "base/result.h"
@@ -34,5 +34,12 @@ struct TextBlock {
                                      const std::vector<std::string>& columns,
                                      const Settings& settings,
                                      const std::function<Result<void>(const TextBlock&)>& take);
+
+/// Reads all bytes of a file, unpacked when it is gzip, and passes them to `take` piece by piece until it refuses.
+/// Errors: not_found, invalid_argument (no regular file, broken gzip), unavailable, resource_exhausted over
+/// settings.source_bytes_max; what `take` returned.
+[[nodiscard]] Result<void> read_bytes(const std::filesystem::path& path,
+                                      const Settings& settings,
+                                      const std::function<Result<void>(std::string_view)>& take);
 
 } // namespace muster::data

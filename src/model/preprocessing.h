@@ -7,12 +7,13 @@
 
 namespace muster {
 
-enum class ColumnKind { number, category };
+enum class ColumnKind { number, category, token };
 
 /// One input column. Encoded columns, in this order for each input: number -> (value - mean) / scale,
 /// one column; category -> one 0/1 column for each entry of `categories`, all zero for an unknown one.
 /// With `missing_flag`, one more 0/1 column follows that says "was missing". A missing number becomes
-/// `fill` first; a missing category is all zero.
+/// `fill` first; a missing category is all zero. token: of a text, one column with the index in `categories`, which
+/// are its vocabulary; where units were characters, the last one stands for what training did not see.
 struct InputColumn {
     std::string name;
     ColumnKind kind{ColumnKind::number};
@@ -44,7 +45,10 @@ struct Preprocessing {
 
     /// Width of an encoded row.
     [[nodiscard]] std::int64_t encoded_columns() const;
-    /// Number of model outputs: 1, or the number of target categories when there are more than two.
+    /// Says whether the model is one of language: its only input is tokens, and it predicts the next one.
+    [[nodiscard]] bool reads_text() const;
+    /// Number of model outputs: 1, or the number of target categories when there are more than two; of a language
+    /// model the size of its vocabulary.
     [[nodiscard]] std::int64_t outputs() const;
 
     bool operator==(const Preprocessing&) const = default;
@@ -53,6 +57,7 @@ struct Preprocessing {
 /// What muster-data leaves in a cache folder (docs: api/matrix.md): files
 ///   train.features  float32 [rows, columns] row-major, encoded
 ///   train.target    float32 [rows], raw unit or class index
+/// of a text: one row for each token but the last, its number and as target the number of the next one
 ///   test.features, test.target  the same for the test source, encoded with the training statistics
 ///   matrix.json     this struct and the Preprocessing
 struct MatrixInfo {

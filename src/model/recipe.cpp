@@ -10,9 +10,42 @@ Error wrong(const char* where, std::string message) {
     return {ErrorCode::invalid_argument, std::move(message), where};
 }
 
+/// Model, loss and kind of source belong together.
+Result<void> check_model(const Recipe& recipe) {
+    const std::string& family = recipe.model.family;
+    if (family != "mlp" && family != "transformer") {
+        return not_allowed("/model/family", family, {"mlp", "transformer"});
+    }
+    if ((family == "transformer") != recipe.data.text.has_value()) {
+        return wrong("/model/family",
+                     family == "mlp" ? "an mlp reads tables; a text needs the family transformer"
+                                     : "a transformer reads text; say how in /data/text");
+    }
+    if (family == "mlp") {
+        return {};
+    }
+    if (recipe.loss != Loss::cross_entropy) {
+        return wrong("/loss", "a language model is trained with cross_entropy");
+    }
+    if (recipe.model.width % recipe.model.heads != 0) {
+        return wrong("/model/heads", "the width must be a multiple of the heads");
+    }
+    if (!recipe.data.exclude.empty() || !recipe.data.categorical.empty()) {
+        return wrong("/data", "a text has no columns to exclude or to treat as categories");
+    }
+    return {};
+}
+
 } // namespace
 
+const char* text_target(TextUnit unit) {
+    return unit == TextUnit::byte ? "next_byte" : "next_character";
+}
+
 TaskKind task_of(const Recipe& recipe) {
+    if (recipe.data.text) {
+        return TaskKind::language;
+    }
     switch (recipe.loss) {
     case Loss::cross_entropy:
         return TaskKind::multiclass;
@@ -35,16 +68,15 @@ Result<void> check(const Recipe& recipe) {
     if (std::ranges::find(recipe.data.exclude, recipe.data.target) != recipe.data.exclude.end()) {
         return wrong("/data/exclude", "the target \"" + recipe.data.target + "\" cannot be excluded");
     }
-    if (recipe.model.family != "mlp") {
-        return not_allowed("/model/family", recipe.model.family, {"mlp"});
+    if (auto fits = check_model(recipe); !fits) {
+        return fits;
     }
-    const bool regression = task_of(recipe) == TaskKind::regression;
     for (const std::string& name : recipe.metrics) {
         auto metric = metric_of(name);
         if (!metric) {
             return std::move(metric).error();
         }
-        if (regression ? !metric->for_regression : !metric->for_classification) {
+        if (!metric->fits(task_of(recipe))) {
             return wrong("/metrics", "\"" + name + "\" does not fit the loss of this recipe");
         }
     }

@@ -5,6 +5,7 @@
 #include "model/score.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,20 +15,35 @@ enum class Loss { l1, mse, cross_entropy, binary_cross_entropy };
 enum class OptimizerKind { adamw, sgd };
 enum class NumberType { fp32, fp64 };
 
-/// Which rows and columns are used.
+/// What a text is cut into: bytes, or the characters (Unicode code points) of UTF-8.
+enum class TextUnit { byte, character };
+
+/// How a text is read by a language model. Units become tokens; a sample is a run of consecutive ones.
+struct RecipeText {
+    TextUnit unit{TextUnit::character};
+    std::int64_t sequence{128}; ///< tokens of a sample, each of which predicts the next
+
+    bool operator==(const RecipeText&) const = default;
+};
+
+/// Which rows and columns are used, or which text.
 struct RecipeData {
     std::string source;                     ///< name in the functions' catalogues
     std::string test{};                     ///< name of the test source; empty: none
-    std::string target;                     ///< column to predict
+    std::string target;                     ///< column to predict; of a text: next_byte or next_character
+    std::optional<RecipeText> text{};       ///< the sources are text, not tables
     std::vector<std::string> exclude{};     ///< columns that are not inputs
     std::vector<std::string> categorical{}; ///< numeric-looking columns to treat as categories
-    double validation{0.1};                 ///< part of the rows kept for validation, 0 to 0.9
+    double validation{0.1};                 ///< part of the rows kept for validation, 0 to 0.9; of a text its end
 };
 
 /// The model family and its shape.
 struct RecipeModel {
     std::string family{"mlp"};
-    std::vector<std::int64_t> hidden{256, 256}; ///< units of each hidden layer; empty: the linear model
+    std::vector<std::int64_t> hidden{256, 256}; ///< mlp: units of each hidden layer; empty: the linear model
+    std::int64_t layers{4};                     ///< transformer: blocks between embedding and head
+    std::int64_t width{128};                    ///< transformer: numbers that stand for a token
+    std::int64_t heads{4};                      ///< transformer: attention heads, a divisor of width
 };
 
 struct RecipeOptimizer {
@@ -57,6 +73,8 @@ struct Recipe {
 
 /// Returns what kind of target the recipe's loss trains.
 [[nodiscard]] TaskKind task_of(const Recipe& recipe);
+/// Name of what a model that reads text predicts: "next_byte" or "next_character".
+[[nodiscard]] const char* text_target(TextUnit unit);
 /// Checks what the field table of wire/recipe.h cannot: that values fit together (a classification
 /// loss with regression metrics, a batch of zero, ...). Errors: invalid_argument with a JSON pointer.
 [[nodiscard]] Result<void> check(const Recipe& recipe);

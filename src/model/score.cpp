@@ -7,24 +7,42 @@
 namespace muster {
 namespace {
 
-constexpr std::array<Metric, 9> table{{
-    {.name = "accuracy",
-     .higher_is_better = true,
-     .percent = true,
-     .for_regression = false,
-     .for_classification = true},
-    {.name = "precision",
-     .higher_is_better = true,
-     .percent = true,
-     .for_regression = false,
-     .for_classification = true},
-    {.name = "recall", .higher_is_better = true, .percent = true, .for_regression = false, .for_classification = true},
-    {.name = "F1", .higher_is_better = true, .percent = true, .for_regression = false, .for_classification = true},
-    {.name = "AUC", .higher_is_better = true, .percent = true, .for_regression = false, .for_classification = true},
-    {.name = "R2", .higher_is_better = true, .percent = true, .for_regression = true, .for_classification = false},
-    {.name = "MAE", .higher_is_better = false, .percent = false, .for_regression = true, .for_classification = false},
-    {.name = "MSE", .higher_is_better = false, .percent = false, .for_regression = true, .for_classification = false},
-    {.name = "RMSE", .higher_is_better = false, .percent = false, .for_regression = true, .for_classification = false},
+constexpr Metric classification(std::string_view name) {
+    return {.name = name,
+            .higher_is_better = true,
+            .percent = true,
+            .for_regression = false,
+            .for_classification = true,
+            .for_language = name == "accuracy"};
+}
+
+constexpr Metric regression(std::string_view name, bool is_part) {
+    return {.name = name,
+            .higher_is_better = is_part,
+            .percent = is_part,
+            .for_regression = true,
+            .for_classification = false,
+            .for_language = false};
+}
+
+constexpr Metric log_loss{.name = "log_loss",
+                          .higher_is_better = false,
+                          .percent = false,
+                          .for_regression = false,
+                          .for_classification = false,
+                          .for_language = true};
+
+constexpr std::array<Metric, 10> table{{
+    classification("accuracy"),
+    classification("precision"),
+    classification("recall"),
+    classification("F1"),
+    classification("AUC"),
+    log_loss,
+    regression("R2", true),
+    regression("MAE", false),
+    regression("MSE", false),
+    regression("RMSE", false),
 }};
 
 bool same_name(std::string_view left, std::string_view right) {
@@ -34,6 +52,19 @@ bool same_name(std::string_view left, std::string_view right) {
 }
 
 } // namespace
+
+bool Metric::fits(TaskKind task) const {
+    switch (task) {
+    case TaskKind::regression:
+        return for_regression;
+    case TaskKind::binary:
+    case TaskKind::multiclass:
+        return for_classification;
+    case TaskKind::language:
+        return for_language;
+    }
+    return false;
+}
 
 std::span<const Metric> metrics() {
     return table;

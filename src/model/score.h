@@ -10,8 +10,8 @@
 
 namespace muster {
 
-/// What the target of a recipe is.
-enum class TaskKind { regression, binary, multiclass };
+/// What the target of a recipe is; language: the next token of a text.
+enum class TaskKind { regression, binary, multiclass, language };
 
 /// One row of the table of metrics.
 struct Metric {
@@ -20,6 +20,10 @@ struct Metric {
     bool percent; ///< 0..100; otherwise in the unit of the target
     bool for_regression;
     bool for_classification;
+    bool for_language;
+
+    /// Says whether models of that kind are scored by it.
+    [[nodiscard]] bool fits(TaskKind task) const;
 };
 
 /// Returns the whole table.

@@ -10,6 +10,8 @@ namespace muster {
 
 /// Training rows that are scored for the report: a fixed sample when there are more.
 inline constexpr std::size_t scored_training_rows_max = 65'536;
+/// The same of a text, in samples.
+inline constexpr std::size_t scored_training_samples_max = 512;
 /// Rows that the linear baseline is fitted on; above linear_columns_max columns there is none.
 inline constexpr std::size_t linear_rows_max = 200'000;
 inline constexpr std::int64_t linear_columns_max = 1024;
@@ -17,6 +19,9 @@ inline constexpr std::int64_t linear_columns_max = 1024;
 /// the whole of least squares.
 inline constexpr int l1_rounds = 15; // the error changes by less than 0.1 % afterwards
 inline constexpr std::int64_t l1_columns_max = 128;
+
+/// Training rows, of a text samples, that are scored for the report at most.
+[[nodiscard]] std::int64_t scored_rows_max(const Recipe& recipe);
 
 /// The encoded data and the model, as numbers.
 struct DataShape {

@@ -31,6 +31,19 @@ Error problem(std::string_view attribute, std::string message) {
     return {ErrorCode::invalid_argument, std::move(message), std::string{attributes_pointer} + std::string{attribute}};
 }
 
+const char* name_of(TaskKind task) {
+    switch (task) {
+    case TaskKind::regression:
+        return "regression";
+    case TaskKind::binary:
+    case TaskKind::multiclass:
+        return "classification";
+    case TaskKind::language:
+        return "language model";
+    }
+    return "";
+}
+
 /// What nrm's rules cannot know: that output and metric are those of the recipe.
 void check_requirement(const Json& item, std::size_t index, const Recipe& recipe, nrm::Problems& problems) {
     const std::string pointer = fmt::format("performanceRequirements/{}/", index);
@@ -40,13 +53,12 @@ void check_requirement(const Json& item, std::size_t index, const Recipe& recipe
             fmt::format("{}{}inferenceOutputName", attributes_pointer, pointer), output, {recipe.data.target}));
     }
     const auto metric = metric_of(item.value("performanceMetric", ""));
-    const bool regression = task_of(recipe) == TaskKind::regression;
-    if (metric && (regression ? !metric->for_regression : !metric->for_classification)) {
+    if (metric && !metric->fits(task_of(recipe))) {
         problems.push_back(problem(pointer + "performanceMetric",
                                    fmt::format("{} does not fit the recipe \"{}\", which trains a {}",
                                                metric->name,
                                                recipe.name,
-                                               regression ? "regression" : "classification")));
+                                               name_of(task_of(recipe)))));
     }
 }
 

@@ -24,6 +24,11 @@ const Names<OptimizerKind>& optimizer_names() {
     return names;
 }
 
+const Names<TextUnit>& unit_names() {
+    static const Names<TextUnit> names{{"byte", TextUnit::byte}, {"character", TextUnit::character}};
+    return names;
+}
+
 const Names<NumberType>& number_type_names() {
     static const Names<NumberType> names{{"fp32", NumberType::fp32}, {"fp64", NumberType::fp64}};
     return names;
@@ -39,11 +44,24 @@ std::string name_in(const Names<T>& names, T value) {
     return {};
 }
 
+RecipeText text_of(Fields fields, Fields& parent) {
+    RecipeText text;
+    text.unit = fields.choice<TextUnit>("unit", unit_names(), text.unit);
+    text.sequence = fields.integer("sequence", 2, 65'536, text.sequence);
+    parent.absorb(std::move(fields));
+    return text;
+}
+
 RecipeData data_of(Fields fields, Fields& parent) {
     RecipeData data;
     data.source = fields.text("source");
     data.test = fields.text("test", "");
-    data.target = fields.text("target");
+    if (fields.has("text")) {
+        data.text = text_of(fields.child("text"), fields);
+        data.target = text_target(data.text->unit);
+    } else {
+        data.target = fields.text("target");
+    }
     data.exclude = fields.texts("exclude");
     data.categorical = fields.texts("categorical");
     data.validation = fields.real("validation", 0.0, 0.9, data.validation);
@@ -54,6 +72,13 @@ RecipeData data_of(Fields fields, Fields& parent) {
 RecipeModel model_of(Fields fields, Fields& parent) {
     RecipeModel model;
     model.family = fields.text("family", model.family);
+    if (model.family == "transformer") {
+        model.layers = fields.integer("layers", 1, 512, model.layers);
+        model.width = fields.integer("width", 1, 16'384, model.width);
+        model.heads = fields.integer("heads", 1, 256, model.heads);
+        parent.absorb(std::move(fields));
+        return model;
+    }
     model.hidden = fields.integers("hidden", 1, 65'536, model.hidden);
     if (model.hidden.size() > 64) {
         fields.fail("hidden", "at most 64 hidden layers are allowed");
@@ -71,6 +96,28 @@ RecipeOptimizer optimizer_of(Fields fields, Fields& parent) {
     optimizer.decay_learning_rate = fields.choice<bool>("schedule", {{"constant", false}, {"cosine", true}}, false);
     parent.absorb(std::move(fields));
     return optimizer;
+}
+
+Json to_json(const RecipeData& data) {
+    if (data.text) {
+        return {{"source", data.source},
+                {"test", data.test},
+                {"text", {{"unit", name_in(unit_names(), data.text->unit)}, {"sequence", data.text->sequence}}},
+                {"validation", data.validation}};
+    }
+    return {{"source", data.source},
+            {"test", data.test},
+            {"target", data.target},
+            {"exclude", data.exclude},
+            {"categorical", data.categorical},
+            {"validation", data.validation}};
+}
+
+Json to_json(const RecipeModel& model) {
+    if (model.family == "transformer") {
+        return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}, {"heads", model.heads}};
+    }
+    return {{"family", model.family}, {"hidden", model.hidden}};
 }
 
 } // namespace
@@ -107,14 +154,8 @@ Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
 Json to_json(const Recipe& recipe) {
     return {{"name", recipe.name},
             {"inference", recipe.inference},
-            {"data",
-             {{"source", recipe.data.source},
-              {"test", recipe.data.test},
-              {"target", recipe.data.target},
-              {"exclude", recipe.data.exclude},
-              {"categorical", recipe.data.categorical},
-              {"validation", recipe.data.validation}}},
-            {"model", {{"family", recipe.model.family}, {"hidden", recipe.model.hidden}}},
+            {"data", to_json(recipe.data)},
+            {"model", to_json(recipe.model)},
             {"loss", name_in(loss_names(), recipe.loss)},
             {"optimizer",
              {{"name", name_in(optimizer_names(), recipe.optimizer.kind)},
@@ -135,6 +176,9 @@ std::string digest_of(const Recipe& recipe) {
 }
 
 std::string model_kind(const Recipe& recipe) {
+    if (recipe.model.family == "transformer") {
+        return fmt::format("transformer {}x{}", recipe.model.layers, recipe.model.width);
+    }
     return recipe.model.hidden.empty() ? "linear"
                                        : fmt::format("{} {}", recipe.model.family, fmt::join(recipe.model.hidden, "-"));
 }

@@ -74,6 +74,54 @@ TEST(Recipe, round_trips_and_has_a_stable_digest) {
     EXPECT_EQ(model_kind(*recipe), "mlp 64-32");
 }
 
+/// A recipe for a text with some more lines.
+Result<Recipe>
+text_recipe(const std::string& data, const std::string& model, const std::string& loss = "cross_entropy") {
+    const auto document = parse_document(
+        "name: lm\ndata: {source: s, " + data + "}\nmodel: {" + model + "}\nloss: " + loss + "\n", "lm.yaml");
+    return recipe_from_json(document->value, &document->places);
+}
+
+TEST(Recipe, for_a_text_round_trips) {
+    const auto recipe =
+        text_recipe("text: {unit: byte, sequence: 64}", "family: transformer, layers: 2, width: 32, heads: 2");
+    ASSERT_TRUE(recipe.ok()) << recipe.error().text();
+    EXPECT_EQ(recipe->data.text, (RecipeText{TextUnit::byte, 64}));
+    EXPECT_EQ(recipe->data.target, "next_byte");
+    EXPECT_EQ(model_kind(*recipe), "transformer 2x32");
+    const auto again = recipe_from_json(to_json(*recipe));
+    ASSERT_TRUE(again.ok()) << again.error().text();
+    EXPECT_EQ(again->digest, recipe->digest);
+    EXPECT_EQ(to_json(*again), to_json(*recipe));
+}
+
+TEST(Recipe, for_a_text_says_what_does_not_fit) {
+    struct Case {
+        std::string data;
+        std::string model;
+        std::string loss;
+        const char* expected;
+    };
+    const std::string good_model = "family: transformer";
+    const Case cases[] = {
+        {"text: {unit: word}", good_model, "cross_entropy", "allowed: byte, character"},
+        {"text: {sequence: 1}", good_model, "cross_entropy", "from 2 to"},
+        {"text: {}, target: y", good_model, "cross_entropy", "target"},
+        {"text: {}, exclude: [a]", good_model, "cross_entropy", "no columns"},
+        {"text: {}", good_model, "l1", "trained with cross_entropy"},
+        {"text: {}", "family: mlp", "cross_entropy", "needs the family transformer"},
+        {"target: y", good_model, "cross_entropy", "/data/text"},
+        {"text: {}", "family: transformer, width: 30, heads: 4", "cross_entropy", "multiple of the heads"},
+        {"text: {}", "family: transformer, hidden: [4]", "cross_entropy", "hidden"},
+        {"text: {}", "family: tranformer", "cross_entropy", "did you mean \"transformer\"?"},
+    };
+    for (const Case& each : cases) {
+        const auto recipe = text_recipe(each.data, each.model, each.loss);
+        ASSERT_FALSE(recipe.ok()) << each.expected;
+        EXPECT_NE(recipe.error().text().find(each.expected), std::string::npos) << recipe.error().text();
+    }
+}
+
 struct BadRecipe {
     const char* line;
     const char* expected; ///< part of the error's text

@@ -45,6 +45,12 @@ def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
     return encoded.to(6)
 )";
 
+constexpr const char* text_forward_source = R"(
+def forward(self, tokens: Tensor) -> Tensor:
+    assert tokens.dim() == 2 and 0 < tokens.size(1) and tokens.size(1) <= self.sequence, "tokens must be [rows, 1 to sequence]"
+    return torch.log_softmax(self.body.forward(tokens).to(7), 2)
+)";
+
 std::string forward_source(const Recipe& recipe, const Preprocessing& preprocessing) {
     std::string source = "def forward(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:\n"
                          "    outputs = self.body.forward(self.encode(numbers, categories)";
@@ -135,8 +141,29 @@ const char* name_of(TaskKind task) {
         return "binary";
     case TaskKind::multiclass:
         return "multiclass";
+    case TaskKind::language:
+        return "language";
     }
     return "";
+}
+
+/// Of rows of a table: they are encoded, and what comes out is put into the target's unit.
+void complete_for_tables(torch::jit::Module& archive, const Recipe& recipe, const Preprocessing& preprocessing) {
+    register_encoding(archive, preprocessing);
+    const TargetColumn& target = preprocessing.target;
+    archive.register_attribute("target_mean", c10::FloatType::get(), target.mean);
+    archive.register_attribute("target_scale", c10::FloatType::get(), target.scale);
+    attribute(archive, "target_categories", target.categories);
+    archive.define(encode_source);
+    archive.define(forward_source(recipe, preprocessing));
+}
+
+/// Of a text: tokens are numbers of the vocabulary.
+void complete_for_text(torch::jit::Module& archive, const Recipe& recipe, const Preprocessing& preprocessing) {
+    attribute(archive, "vocabulary", preprocessing.inputs.front().categories);
+    attribute(archive, "unit", recipe.data.text->unit == TextUnit::byte ? "byte" : "character");
+    archive.register_attribute("sequence", c10::IntType::get(), recipe.data.text->sequence);
+    archive.define(text_forward_source);
 }
 
 } // namespace
@@ -146,16 +173,14 @@ void write_archive(const torch::jit::Module& body, const Recipe& recipe, const P
     // Without grad mode the copy is made of plain tensors: archives are for use, not for training.
     const c10::AutoGradMode no_grad{false};
     archive.register_module("body", body.deepcopy());
-    register_encoding(archive, preprocessing);
-    const TargetColumn& target = preprocessing.target;
-    archive.register_attribute("target_mean", c10::FloatType::get(), target.mean);
-    archive.register_attribute("target_scale", c10::FloatType::get(), target.scale);
-    attribute(archive, "target_name", target.name);
-    attribute(archive, "target_categories", target.categories);
+    attribute(archive, "target_name", preprocessing.target.name);
     attribute(archive, "task", name_of(task_of(recipe)));
     attribute(archive, "recipe", recipe.name + "@" + recipe.digest);
-    archive.define(encode_source);
-    archive.define(forward_source(recipe, preprocessing));
+    if (preprocessing.reads_text()) {
+        complete_for_text(archive, recipe, preprocessing);
+    } else {
+        complete_for_tables(archive, recipe, preprocessing);
+    }
     archive.eval();
     const auto write = [fd](const void* data, std::size_t size) {
         const auto* bytes = static_cast<const char*>(data);

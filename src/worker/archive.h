@@ -11,6 +11,8 @@ namespace muster::worker {
 /// Writes the archive of `body`, which maps encoded rows to outputs, to `fd` from its current position.
 ///   forward(numbers [rows, number inputs], NaN = missing; categories: one list of texts for each row, "" = missing)
 ///   returns float64 [rows, outputs]: target unit, or probabilities
+/// Of a language model: forward(tokens int64 [rows, at most sequence]) returns float64 [rows, tokens, vocabulary], the
+/// logarithm of the probability of each next token.
 /// Throws std::system_error when writing fails.
 void write_archive(const torch::jit::Module& body, const Recipe& recipe, const Preprocessing& preprocessing, int fd);
 

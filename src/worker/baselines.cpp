@@ -1,6 +1,7 @@
 #include "worker/baselines.h"
 
 #include "worker/metrics.h"
+#include "worker/text_baselines.h"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -129,8 +130,11 @@ std::vector<EvaluationResult> baselines(const Recipe& recipe,
                                         const Matrix& matrix,
                                         std::span<const std::int64_t> training,
                                         std::span<const RowSet> sets) {
-    const c10::AutoGradMode no_grad{false};
     const std::int64_t outputs = preprocessing.outputs();
+    if (recipe.data.text) {
+        return text_baselines(matrix, training, recipe.data.text->sequence, outputs, sets);
+    }
+    const c10::AutoGradMode no_grad{false};
     std::vector<EvaluationResult> results;
     const at::Tensor constant =
         at::tensor(naive_prediction(recipe, outputs, targets_of(matrix, training)), at::kDouble);

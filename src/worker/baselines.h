@@ -1,4 +1,4 @@
-/// What a model must beat to be worth its training: a constant and a linear model.
+/// What a model must beat to be worth its training: a constant and a linear model; of a text text_baselines.h.
 #pragma once
 
 #include "model/messages.h"

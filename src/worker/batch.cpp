@@ -29,7 +29,13 @@ void copy_target(const Matrix& matrix, std::span<const std::int64_t> numbers, do
 
 BatchBuffer::BatchBuffer(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t rows_max)
     : mean_{task_of(recipe) == TaskKind::regression ? preprocessing.target.mean : 0.0},
-      scale_{task_of(recipe) == TaskKind::regression ? preprocessing.target.scale : 1.0} {
+      scale_{task_of(recipe) == TaskKind::regression ? preprocessing.target.scale : 1.0},
+      sequence_{recipe.data.text ? recipe.data.text->sequence : 0} {
+    if (sequence_ > 0) {
+        rows_ = at::empty({rows_max, sequence_}, at::kLong);
+        target_ = at::empty({rows_max, sequence_}, at::kLong);
+        return;
+    }
     const auto type = recipe.number_type == NumberType::fp64 ? at::kDouble : at::kFloat;
     rows_ = at::empty({rows_max, preprocessing.encoded_columns()}, type);
     target_ = preprocessing.outputs() > 1 ? at::empty({rows_max}, at::kLong) : at::empty({rows_max, 1}, type);
@@ -45,7 +51,24 @@ at::Tensor BatchBuffer::gather_rows(const Matrix& matrix, std::span<const std::i
     return rows_.narrow(0, 0, std::ssize(numbers));
 }
 
+Batch BatchBuffer::gather_text(const Matrix& matrix, std::span<const std::int64_t> numbers) {
+    MUSTER_ASSERT(matrix.columns == 1 && std::ssize(numbers) <= rows_.size(0));
+    auto* token = rows_.mutable_data_ptr<std::int64_t>();
+    auto* next = target_.mutable_data_ptr<std::int64_t>();
+    for (const std::int64_t first : numbers) {
+        MUSTER_ASSERT(first + sequence_ <= matrix.rows);
+        for (std::int64_t row = first; row < first + sequence_; ++row) {
+            *token++ = static_cast<std::int64_t>(*matrix.row(row));
+            *next++ = static_cast<std::int64_t>(matrix.target_of(row));
+        }
+    }
+    return {rows_.narrow(0, 0, std::ssize(numbers)), target_.narrow(0, 0, std::ssize(numbers))};
+}
+
 Batch BatchBuffer::gather(const Matrix& matrix, std::span<const std::int64_t> numbers) {
+    if (sequence_ > 0) {
+        return gather_text(matrix, numbers);
+    }
     Batch batch{.rows = gather_rows(matrix, numbers), .target = target_.narrow(0, 0, std::ssize(numbers))};
     switch (target_.scalar_type()) {
     case at::kLong:

@@ -13,24 +13,30 @@ namespace muster::worker {
 
 /// Inputs and targets of one batch. Views into a BatchBuffer: valid until its next gather().
 struct Batch {
-    at::Tensor rows;   ///< [n, columns] in the recipe's number type
+    at::Tensor rows;   ///< [n, columns] in the recipe's number type; of a text int64 [n, sequence]
     at::Tensor target; ///< regression and one output: [n, 1] in the number type, standardised for regression;
-                       ///< several classes: [n] int64
+                       ///< several classes: [n] int64; of a text int64 [n, sequence]
 };
 
-/// Gathers batches of at most `rows_max` rows. One thread at a time.
+/// Gathers batches of at most `rows_max` rows. Of a text a row is a sample: the run of tokens that begins with the row
+/// of that number. One thread at a time.
 class BatchBuffer {
 public:
     BatchBuffer(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t rows_max);
 
     /// Copies the rows with these numbers. Any count from 0 to rows_max.
     [[nodiscard]] Batch gather(const Matrix& matrix, std::span<const std::int64_t> numbers);
-    /// Copies the inputs only.
+    /// Tokens of a sample; 0: rows of a table.
+    [[nodiscard]] std::int64_t sequence() const { return sequence_; }
+    /// Copies the inputs only, of a table.
     [[nodiscard]] at::Tensor gather_rows(const Matrix& matrix, std::span<const std::int64_t> numbers);
 
 private:
+    Batch gather_text(const Matrix& matrix, std::span<const std::int64_t> numbers);
+
     double mean_;
     double scale_;
+    std::int64_t sequence_; ///< 0: rows of a table
     at::Tensor rows_;
     at::Tensor target_;
 };

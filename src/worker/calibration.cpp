@@ -46,6 +46,17 @@ struct AllReduceCost {
     double cpu_seconds{}; ///< mean, of this process
 };
 
+/// `count` rows, or samples of a text, from the first on and again from there; none, where there is none.
+std::vector<std::int64_t> some_rows(const Recipe& recipe, const Matrix& matrix, std::int64_t count) {
+    const std::int64_t step = recipe.data.text ? recipe.data.text->sequence : 1;
+    const std::int64_t distinct = matrix.rows / step;
+    std::vector<std::int64_t> rows;
+    for (std::int64_t i = 0; i < count && distinct > 0; ++i) {
+        rows.push_back(i % distinct * step);
+    }
+    return rows;
+}
+
 double cpu_seconds() {
     struct rusage usage {};
     ::getrusage(RUSAGE_SELF, &usage);
@@ -105,9 +116,9 @@ Result<Calibration> measure_steps(const Recipe& recipe,
     Calibration calibration;
     calibration.parameter_bytes = program->parameter_bytes();
     Ranks alone{{}, {sizes.back()}};
-    std::vector<std::int64_t> rows(static_cast<std::size_t>(sizes.back()));
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        rows[i] = static_cast<std::int64_t>(i) % matrix.rows;
+    const std::vector<std::int64_t> rows = some_rows(recipe, matrix, sizes.back());
+    if (rows.empty()) {
+        return Error{ErrorCode::invalid_argument, "the text is shorter than one sequence", "/data/text/sequence"};
     }
     const SteadyTime begin = std::chrono::steady_clock::now();
     TrainingStep step{*program, recipe, preprocessing, alone, sizes.back(), 1};

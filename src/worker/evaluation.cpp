@@ -3,6 +3,7 @@
 #include "worker/metrics.h"
 
 #include <ATen/Functions.h>
+#include <ATen/core/Reduction.h>
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
@@ -10,22 +11,51 @@
 namespace muster::worker {
 namespace {
 
-constexpr std::int64_t chunk_rows = 4096; // bounds the memory of activations
+constexpr std::int64_t chunk_rows = 4096; // bounds the memory of activations; of a text: tokens
+
+std::int64_t rows_of_chunk(const Recipe& recipe) {
+    return recipe.data.text ? std::max<std::int64_t>(1, chunk_rows / recipe.data.text->sequence) : chunk_rows;
+}
 
 } // namespace
 
 Evaluator::Evaluator(ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks)
-    : program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks}, buffer_{
-                                                                                                       recipe,
-                                                                                                       preprocessing,
-                                                                                                       chunk_rows} {}
+    : program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks},
+      chunk_rows_{rows_of_chunk(recipe)}, buffer_{recipe, preprocessing, chunk_rows_} {}
+
+/// Sums of a sample are computed by one rank and summed up by all in the order of the samples: the shares do not
+/// matter.
+std::vector<Score> Evaluator::text_scores(const Matrix& matrix, std::span<const std::int64_t> samples) {
+    if (samples.empty()) {
+        return {};
+    }
+    at::Tensor sums = at::zeros({2, std::ssize(samples)}, at::kDouble); // losses, right guesses
+    const Interval own = ranks_.own_part({0, std::ssize(samples)});
+    for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows_) {
+        const std::int64_t count = std::min(chunk_rows_, own.end - begin);
+        const Batch batch =
+            buffer_.gather(matrix, samples.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
+        const at::Tensor outputs = program_.forward(batch.rows);
+        const at::Tensor losses =
+            at::cross_entropy_loss(outputs.flatten(0, 1), batch.target.flatten(), {}, at::Reduction::None);
+        sums[0].narrow(0, begin, count).copy_(losses.view_as(batch.target).sum(1, false, at::kDouble));
+        sums[1].narrow(0, begin, count).copy_(outputs.argmax(2).eq(batch.target).sum(1));
+    }
+    ranks_.sum(sums);
+    const double tokens = static_cast<double>(std::ssize(samples) * buffer_.sequence());
+    return {{"accuracy", 100.0 * sums[1].sum().item<double>() / tokens},
+            {"log_loss", sums[0].sum().item<double>() / tokens}};
+}
 
 std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::int64_t> rows) {
     const c10::AutoGradMode no_grad{false};
+    if (task_ == TaskKind::language) {
+        return text_scores(matrix, rows);
+    }
     at::Tensor all = at::zeros({std::ssize(rows), outputs_}, at::kDouble);
     const Interval own = ranks_.own_part({0, std::ssize(rows)});
-    for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows) {
-        const std::int64_t count = std::min(chunk_rows, own.end - begin);
+    for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows_) {
+        const std::int64_t count = std::min(chunk_rows_, own.end - begin);
         const auto chunk = rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
         all.narrow(0, begin, count).copy_(program_.finish(program_.forward(buffer_.gather_rows(matrix, chunk))));
     }

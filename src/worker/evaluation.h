@@ -20,13 +20,17 @@ public:
     /// Computes the scores on rows of `matrix`. Every rank predicts its share of the rows, all get all predictions and
     /// compute the same scores, so neither the scores nor what is decided by them depends on the shares.
     /// Throws what the group throws.
+    /// Of a text, `rows` are the first ones of samples.
     [[nodiscard]] std::vector<Score> scores(const Matrix& matrix, std::span<const std::int64_t> rows);
 
 private:
+    std::vector<Score> text_scores(const Matrix& matrix, std::span<const std::int64_t> samples);
+
     ModelProgram& program_;
     TaskKind task_;
     std::int64_t outputs_;
     Ranks& ranks_;
+    std::int64_t chunk_rows_;
     BatchBuffer buffer_;
 };
 

@@ -98,10 +98,15 @@ ExportedModel::ExportedModel(ExportedModel&&) noexcept = default;
 ExportedModel& ExportedModel::operator=(ExportedModel&&) noexcept = default;
 
 Result<ExportedModel> ExportedModel::load(int fd, const std::string& name) {
-    return judged<ExportedModel>("not a model archive of this program", name, [fd]() -> Result<ExportedModel> {
+    return judged<ExportedModel>("not a model archive of this program", name, [fd, &name]() -> Result<ExportedModel> {
         auto state = std::make_unique<State>();
         state->module = torch::jit::load(std::make_shared<DescriptorReader>(fd));
         state->module.eval();
+        if (state->module.hasattr("task") && state->module.attr("task").toStringRef() == "language") {
+            return Error{ErrorCode::invalid_argument,
+                         "this model reads text, not rows of a table; torch.jit.load runs it (api/model.md)",
+                         name};
+        }
         state->number_names = texts_of(state->module, "number_names");
         state->category_names = texts_of(state->module, "category_names");
         state->target_categories = texts_of(state->module, "target_categories");

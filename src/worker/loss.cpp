@@ -7,6 +7,10 @@
 namespace muster::worker {
 
 at::Tensor loss_part(Loss loss, const at::Tensor& outputs, const at::Tensor& target, std::int64_t global_rows) {
+    if (outputs.dim() == 3) {
+        const auto tokens = static_cast<double>(global_rows * outputs.size(1));
+        return at::cross_entropy_loss(outputs.flatten(0, 1), target.flatten(), {}, at::Reduction::Sum) / tokens;
+    }
     const auto sum = [&] {
         switch (loss) {
         case Loss::l1:

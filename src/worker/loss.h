@@ -9,7 +9,7 @@ namespace muster::worker {
 
 /// Returns the loss of each local row, summed, divided by `global_rows`: a scalar. Summed over all members it is the
 /// mean loss of the global batch. A cross_entropy of two classes has one output and is a binary_cross_entropy.
-///   outputs  [n, outputs] of ModelProgram::forward; n may be 0
+///   outputs  of ModelProgram::forward; n may be 0. Of a text the mean is over tokens, and every row has as many
 ///   target   as in Batch
 [[nodiscard]] at::Tensor
 loss_part(Loss loss, const at::Tensor& outputs, const at::Tensor& target, std::int64_t global_rows);

@@ -130,6 +130,7 @@ std::vector<Score> scores_of(const Predictions& predictions) {
     if (predictions.target.empty()) {
         return {};
     }
+    MUSTER_ASSERT(predictions.task != TaskKind::language); // Evaluator sums those up as they come
     return predictions.task == TaskKind::regression ? regression_scores(predictions)
                                                     : classification_scores(predictions);
 }

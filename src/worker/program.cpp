@@ -3,8 +3,8 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "worker/archive.h"
+#include "worker/families.h"
 
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -14,7 +14,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cmath>
 #include <mutex>
 #include <system_error>
 
@@ -24,16 +23,18 @@ namespace {
 constexpr std::size_t hidden_layers_max = 64;
 constexpr std::int64_t hidden_units_max = 65'536;
 
-at::ScalarType scalar_type(const Recipe& recipe) {
-    return recipe.number_type == NumberType::fp64 ? at::kDouble : at::kFloat;
-}
-
 Error misfit(const char* where, std::string message) {
     return {ErrorCode::invalid_argument, std::move(message), where};
 }
 
 /// Checks that loss and target belong together, which the recipe alone cannot tell.
 Result<void> check_fit(const Recipe& recipe, const Preprocessing& preprocessing) {
+    if (recipe.data.text.has_value() != preprocessing.reads_text()) {
+        return misfit("/data/text", "the data was not encoded as this recipe reads it");
+    }
+    if (preprocessing.reads_text()) {
+        return {};
+    }
     const TargetColumn& target = preprocessing.target;
     const bool regression = task_of(recipe) == TaskKind::regression;
     if (regression != (target.kind == ColumnKind::number)) {
@@ -58,33 +59,6 @@ Result<void> check_fit(const Recipe& recipe, const Preprocessing& preprocessing)
         return misfit("/model/hidden", "at most 64 hidden layers of 1 to 65536 units each");
     }
     return {};
-}
-
-/// Layer i computes weight_i, bias_i; relu between layers.
-torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs) {
-    torch::jit::Module module{"__torch__.muster.Mlp"};
-    auto generator = at::detail::createCPUGenerator(recipe.seed);
-    std::vector<std::int64_t> widths{columns};
-    widths.insert(widths.end(), recipe.model.hidden.begin(), recipe.model.hidden.end());
-    widths.push_back(outputs);
-    std::string source = "def forward(self, x: Tensor) -> Tensor:\n";
-    for (std::size_t layer = 0; layer + 1 < widths.size(); ++layer) {
-        const std::string number = std::to_string(layer);
-        const double bound = 1.0 / std::sqrt(static_cast<double>(widths[layer]));
-        // Drawn in fp64 and rounded, so that fp32 and fp64 start from the same weights.
-        const auto draw = [&](at::IntArrayRef shape) {
-            return at::empty(shape, at::kDouble).uniform_(-bound, bound, generator).to(scalar_type(recipe));
-        };
-        const at::Tensor weight = draw({widths[layer + 1], widths[layer]});
-        const at::Tensor bias = draw({widths[layer + 1]});
-        module.register_parameter("weight_" + number, weight.requires_grad_(true), false);
-        module.register_parameter("bias_" + number, bias.requires_grad_(true), false);
-        const std::string linear = "torch.linear(x, self.weight_" + number + ", self.bias_" + number + ")";
-        const bool last = layer + 2 == widths.size();
-        source += last ? "    return " + linear + "\n" : "    x = torch.relu_(" + linear + ")\n";
-    }
-    module.define(source);
-    return module;
 }
 
 } // namespace
@@ -117,11 +91,7 @@ Result<ModelProgram> ModelProgram::build(const Recipe& recipe, const Preprocessi
     if (auto fit = check_fit(recipe, preprocessing); !fit) {
         return std::move(fit).error();
     }
-    if (recipe.model.family != "mlp") {
-        return not_allowed("/model/family", recipe.model.family, {"mlp"});
-    }
-    auto state = std::make_unique<State>(
-        State{build_mlp(recipe, preprocessing.encoded_columns(), preprocessing.outputs()), recipe, preprocessing, {}});
+    auto state = std::make_unique<State>(State{build_family(recipe, preprocessing), recipe, preprocessing, {}});
     for (const at::Tensor& parameter : state->module.parameters()) {
         state->parameters.push_back(parameter);
     }
@@ -137,7 +107,7 @@ at::Tensor ModelProgram::finish(const at::Tensor& outputs) const {
     if (task_of(state_->recipe) == TaskKind::regression) {
         return wide * state_->preprocessing.target.scale + state_->preprocessing.target.mean;
     }
-    return wide.size(1) == 1 ? at::sigmoid(wide) : at::softmax(wide, 1);
+    return wide.size(-1) == 1 ? at::sigmoid(wide) : at::softmax(wide, -1);
 }
 
 const std::vector<at::Tensor>& ModelProgram::parameters() const {

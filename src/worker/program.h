@@ -1,5 +1,5 @@
-/// ModelProgram: the model that is trained. Only program.cpp, archive.cpp and exported_model.cpp know TorchScript,
-/// which is deprecated upstream.
+/// ModelProgram: the model that is trained. Only program.cpp, families.h, archive.cpp and exported_model.cpp know
+/// TorchScript, which is deprecated upstream.
 #pragma once
 
 #include "base/result.h"
@@ -25,7 +25,7 @@ void prepare_thread(int threads);
 class ModelProgram {
 public:
     /// Builds the family of `recipe` for the width and outputs of `preprocessing`, with weights drawn from
-    /// recipe.seed by a generator of its own: uniform in +-1/sqrt(inputs), as torch.nn.Linear does.
+    /// recipe.seed by generators of its own (families.h).
     /// Errors: invalid_argument, when recipe, target and each other do not fit.
     [[nodiscard]] static Result<ModelProgram> build(const Recipe& recipe, const Preprocessing& preprocessing);
     ~ModelProgram();
@@ -33,9 +33,12 @@ public:
     ModelProgram& operator=(ModelProgram&&) noexcept;
 
     /// Computes outputs: `rows` [n, encoded columns] in the recipe's number type, returns [n, outputs]. Regression:
-    /// standardised; classification: logits. Records for backward unless grad mode is off.
+    /// standardised; classification: logits. Of a language model `rows` is int64 [n, tokens], at most the recipe's
+    /// sequence, and what comes back are the logits of each next token [n, tokens, outputs].
+    /// Records for backward unless grad mode is off.
     [[nodiscard]] at::Tensor forward(const at::Tensor& rows);
-    /// Turns what forward() returned into what a consumer sees, float64 [n, outputs]: target units or probabilities.
+    /// Turns what forward() returned into what a consumer sees, float64 of the same shape: target units or
+    /// probabilities.
     [[nodiscard]] at::Tensor finish(const at::Tensor& outputs) const;
 
     /// Trained tensors in a fixed order; they share memory with the model.

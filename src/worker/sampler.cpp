@@ -54,6 +54,16 @@ void shuffle(std::span<std::int64_t> values, SplitMix random) {
 }
 
 constexpr std::uint64_t split_stream = 0xFFFFFFFFFFFFFFFFU; // no epoch has this number
+constexpr std::uint64_t shift_stream = 1ULL << 63U;         // plus an epoch's number
+
+/// Tokens that split_text keeps for training.
+std::int64_t training_tokens(std::int64_t rows, std::int64_t sequence, double validation) {
+    auto kept = static_cast<std::int64_t>(std::floor(static_cast<double>(rows) * validation));
+    if (kept < sequence) { // less is of no use
+        kept = validation > 0.0 && rows >= 2 * sequence ? sequence : 0;
+    }
+    return rows - kept;
+}
 
 } // namespace
 
@@ -72,6 +82,39 @@ RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed) {
     std::ranges::sort(split.validation);
     std::ranges::sort(split.training);
     return split;
+}
+
+RowSplit split_text(std::int64_t rows, std::int64_t sequence, double validation) {
+    MUSTER_ASSERT(rows >= 0 && sequence > 0 && validation >= 0.0 && validation < 1.0);
+    const std::int64_t training = training_tokens(rows, sequence, validation);
+    RowSplit split;
+    const auto cut = [sequence](std::vector<std::int64_t>& to, std::int64_t begin, std::int64_t count) {
+        for (std::int64_t i = 0; i < count; ++i) {
+            to.push_back(begin + i * sequence);
+        }
+    };
+    const std::int64_t movable = (training - (sequence - 1)) / sequence;
+    cut(split.training, 0, training >= sequence ? std::max<std::int64_t>(1, movable) : 0);
+    cut(split.validation, training, (rows - training) / sequence);
+    return split;
+}
+
+std::vector<std::int64_t> text_samples(std::int64_t rows, std::int64_t sequence) {
+    MUSTER_ASSERT(rows >= 0 && sequence > 0);
+    std::vector<std::int64_t> firsts;
+    for (std::int64_t first = 0; first + sequence <= rows; first += sequence) {
+        firsts.push_back(first);
+    }
+    return firsts;
+}
+
+std::int64_t shift_of_epoch(
+    const RowSplit& split, std::int64_t rows, std::int64_t sequence, std::uint64_t seed, std::int64_t epoch) {
+    const std::int64_t end = split.validation.empty() ? rows : split.validation.front();
+    const std::int64_t spare = end - split.training.back() - sequence;
+    const auto choices = static_cast<std::uint64_t>(std::min(spare, sequence - 1) + 1);
+    return static_cast<std::int64_t>(
+        SplitMix{key(seed, shift_stream + static_cast<std::uint64_t>(epoch))}.below(choices));
 }
 
 void shuffle_for_epoch(std::span<std::int64_t> rows, std::uint64_t seed, std::int64_t epoch) {

@@ -29,6 +29,19 @@ struct Interval {
 /// least one when `validation` is above 0 and there are two rows.
 [[nodiscard]] RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed);
 
+/// Cuts a text of `rows` tokens into samples of `sequence`; rows are the first ones of samples. The last
+/// floor(rows * validation) tokens are for validation, at least one sample when `validation` is above 0 and there are
+/// two. Training samples leave room to be moved by shift_of_epoch.
+[[nodiscard]] RowSplit split_text(std::int64_t rows, std::int64_t sequence, double validation);
+
+/// The first rows of all samples of a text, one after the other.
+[[nodiscard]] std::vector<std::int64_t> text_samples(std::int64_t rows, std::int64_t sequence);
+
+/// By how many tokens the training samples of split_text are moved in an epoch, so that they do not begin at the same
+/// places again and again; keyed by (seed, epoch) and nothing else. `split` is not empty.
+[[nodiscard]] std::int64_t
+shift_of_epoch(const RowSplit& split, std::int64_t rows, std::int64_t sequence, std::uint64_t seed, std::int64_t epoch);
+
 /// Shuffles `rows` in place into the order of an epoch, keyed by (seed, epoch) and nothing else.
 void shuffle_for_epoch(std::span<std::int64_t> rows, std::uint64_t seed, std::int64_t epoch);
 

@@ -148,6 +148,11 @@ public:
             return fail("model: " + program.error().text());
         }
         const auto rows = row_counts(recipe_, data_.info.rows);
+        if (recipe_.data.text && rows.training < 1) {
+            return fail("data: the text has " + std::to_string(data_.info.rows + 1) +
+                        " tokens, fewer than a sample of data.text.sequence " +
+                        std::to_string(recipe_.data.text->sequence));
+        }
         prepared_ = Prepared{.job = job_,
                              .matrix = data_.info,
                              .training_rows = rows.training,

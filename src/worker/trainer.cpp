@@ -16,6 +16,11 @@
 namespace muster::worker {
 namespace {
 
+RowSplit split_of(const Recipe& recipe, std::int64_t rows) {
+    return recipe.data.text ? split_text(rows, recipe.data.text->sequence, recipe.data.validation)
+                            : split_rows(rows, recipe.data.validation, recipe.seed);
+}
+
 /// A training under way.
 class Training {
 public:
@@ -25,8 +30,7 @@ public:
              const MatrixSet& matrices,
              const TrainingOrder& order)
         : program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, matrices_{matrices}, order_{order},
-          ranks_{order.group, order.batch_rows}, split_{split_rows(
-                                                     matrices.train.rows, recipe.data.validation, recipe.seed)},
+          ranks_{order.group, order.batch_rows}, split_{split_of(recipe, matrices.train.rows)},
           training_rows_{std::ssize(split_.training)}, steps_{recipe.epochs *
                                                               batches_per_epoch(training_rows_, ranks_.batch())},
           evaluator_{program, recipe, preprocessing, ranks_} {}
@@ -39,7 +43,6 @@ public:
         {
             const std::int64_t rows_max = ranks_.shares()[ranks_.rank()] + 1; // a short batch may round up
             TrainingStep step{program_, recipe_, preprocessing_, ranks_, rows_max, steps_};
-            order_of_epoch_ = split_.training;
             for (std::int64_t epoch = 0; epoch < recipe_.epochs && !done_.stopped_early; ++epoch) {
                 if (auto trained = run_epoch(step, epoch); !trained) {
                     return std::move(trained).error();
@@ -72,6 +75,12 @@ private:
     }
 
     Result<void> run_epoch(TrainingStep& step, std::int64_t epoch) {
+        order_of_epoch_ = split_.training;
+        if (recipe_.data.text) {
+            const std::int64_t shift =
+                shift_of_epoch(split_, matrices_.train.rows, recipe_.data.text->sequence, recipe_.seed, epoch);
+            std::ranges::for_each(order_of_epoch_, [shift](std::int64_t& first) { first += shift; });
+        }
         shuffle_for_epoch(order_of_epoch_, recipe_.seed, epoch);
         const std::int64_t batches = batches_per_epoch(training_rows_, ranks_.batch());
         for (std::int64_t index = 0; index < batches; ++index) {
@@ -136,21 +145,29 @@ private:
         order_.progress(progress);
     }
 
+    std::vector<std::int64_t> test_rows() const {
+        if (recipe_.data.text) {
+            return text_samples(matrices_.test.rows, recipe_.data.text->sequence);
+        }
+        std::vector<std::int64_t> all(static_cast<std::size_t>(matrices_.test.rows));
+        std::iota(all.begin(), all.end(), 0);
+        return all;
+    }
+
     /// Rows to be scored for the report. A sample of the training rows is fixed by the seed, not by the shares.
     std::vector<RowSet> row_sets() const {
         std::vector<std::int64_t> sample = split_.training;
-        if (sample.size() > scored_training_rows_max) {
+        const auto most = static_cast<std::size_t>(scored_rows_max(recipe_));
+        if (sample.size() > most) {
             shuffle_for_epoch(sample, recipe_.seed, 0);
-            sample.resize(scored_training_rows_max);
+            sample.resize(most);
         }
         std::vector<RowSet> sets{{"training", &matrices_.train, std::move(sample)}};
         if (!split_.validation.empty()) {
             sets.push_back({"validation", &matrices_.train, split_.validation});
         }
         if (matrices_.test.rows > 0) {
-            std::vector<std::int64_t> all(static_cast<std::size_t>(matrices_.test.rows));
-            std::iota(all.begin(), all.end(), 0);
-            sets.push_back({"test", &matrices_.test, std::move(all)});
+            sets.push_back({"test", &matrices_.test, test_rows()});
         }
         return sets;
     }
@@ -195,7 +212,7 @@ private:
 } // namespace
 
 RowCounts row_counts(const Recipe& recipe, std::int64_t rows) {
-    const RowSplit split = split_rows(rows, recipe.data.validation, recipe.seed);
+    const RowSplit split = split_of(recipe, rows);
     return {.training = std::ssize(split.training), .validation = std::ssize(split.validation)};
 }
 
@@ -213,7 +230,9 @@ Result<Done> train(ModelProgram& program,
                          std::to_string(members) + " members, or no rows at all"};
     }
     if (row_counts(recipe, matrices.train.rows).training < 1) {
-        return Error{ErrorCode::invalid_argument, "no rows are left to train on", "/data/validation"};
+        return Error{ErrorCode::invalid_argument,
+                     recipe.data.text ? "the text is shorter than one sequence" : "no rows are left to train on",
+                     recipe.data.text ? "/data/text/sequence" : "/data/validation"};
     }
     return Training{program, recipe, preprocessing, matrices, order}.run();
 }

@@ -182,7 +182,11 @@ def test_recipe_schema_has_the_keys_of_the_parser():
 @pytest.mark.parametrize("change, good", [
     ({}, True), ({"loss": "huber"}, False), ({"colour": 1}, False), ({"metrics": ["accuracy"]}, False),
     ({"metrics": ["mae"]}, True), ({"optimizer": {"momentum": 0.9}}, False),
-    ({"optimizer": {"name": "sgd", "momentum": 0.9}}, True), ({"model": {"hidden": []}}, True), ({"batch": 0}, False)])
+    ({"optimizer": {"name": "sgd", "momentum": 0.9}}, True), ({"model": {"hidden": []}}, True), ({"batch": 0}, False),
+    ({"model": {"layers": 2}}, False), ({"model": {"family": "transformer", "hidden": [8]}}, False),
+    ({"data": {"source": "s"}}, False), ({"data": {"source": "s", "target": "y", "text": {}}}, False),
+    ({"data": {"source": "s", "text": {"unit": "byte"}}, "model": {"family": "transformer", "layers": 2}, "loss": "cross_entropy"}, True),
+    ({"data": {"source": "s", "text": {"unit": "word"}}, "model": {"family": "transformer"}, "loss": "cross_entropy"}, False)])
 def test_recipe_schema_judges_as_the_parser_does(change, good):
     """The verdicts are those of src/wire/wire_test.cpp and src/model/recipe.cpp."""
     recipe = {"name": "r", "data": {"source": "s", "target": "y"}, "loss": "l1", **change}

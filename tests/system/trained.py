@@ -59,3 +59,25 @@ def write_table(path, lines, header=HEADER):
     path = pathlib.Path(path)
     path.write_text("\n".join([header, *lines]) + "\n")
     return path
+
+
+def text_recipe(name="tiny-text", source="text/train", test="text/test", **changes):
+    return {"name": name, "data": {"source": source, "test": test, "text": {"sequence": 16}, "validation": 0.1},
+            "model": {"family": "transformer", "layers": 1, "width": 16, "heads": 2}, "loss": "cross_entropy",
+            "optimizer": {"name": "adamw", "learning_rate": 0.01}, "batch": 16, "epochs": 3, "metrics": ["log_loss"],
+            **changes}
+
+
+def write_text(path, words, seed):
+    """Words that follow one another by rule: what comes next can be learned."""
+    source = random.Random(seed)
+    vocabulary = ["cell", "beam", "slot", "ré"]
+    path = pathlib.Path(path)
+    path.write_text(" ".join(source.choice(vocabulary) for _ in range(words)), encoding="utf-8")
+    return path
+
+
+def write_latin1(path):
+    path = pathlib.Path(path)
+    path.write_bytes(("plain text " * 100 + "r\u00e9seau").encode("latin-1"))
+    return path

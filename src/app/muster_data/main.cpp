@@ -84,6 +84,8 @@ int main(int argc, char** argv) {
     program.add_option("--cache", arguments.cache, "folder of encoded matrices")->required();
     program.add_option("--memory-limit", arguments.memory_bytes, "bytes of memory this program may use")
         ->capture_default_str();
+    program.add_option("--characters-max", arguments.settings.characters_max, "different characters of a text")
+        ->check(CLI::Range(1, 1 << 21));
     program.add_option("--categories-max", arguments.settings.categories_max, "different values of a category column")
         ->capture_default_str();
     program.add_option("--source-bytes-max", arguments.settings.source_bytes_max, "bytes of a source, uncompressed")

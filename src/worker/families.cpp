@@ -1,0 +1,49 @@
+#include "worker/families.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Functions.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+namespace muster::worker {
+
+at::ScalarType scalar_type(const Recipe& recipe) {
+    return recipe.number_type == NumberType::fp64 ? at::kDouble : at::kFloat;
+}
+
+// Layer i computes weight_i, bias_i; relu between layers.
+torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs) {
+    torch::jit::Module module{"__torch__.muster.Mlp"};
+    auto generator = at::detail::createCPUGenerator(recipe.seed);
+    std::vector<std::int64_t> widths{columns};
+    widths.insert(widths.end(), recipe.model.hidden.begin(), recipe.model.hidden.end());
+    widths.push_back(outputs);
+    std::string source = "def forward(self, x: Tensor) -> Tensor:\n";
+    for (std::size_t layer = 0; layer + 1 < widths.size(); ++layer) {
+        const std::string number = std::to_string(layer);
+        const double bound = 1.0 / std::sqrt(static_cast<double>(widths[layer]));
+        // Drawn in fp64 and rounded, so that fp32 and fp64 start from the same weights.
+        const auto draw = [&](at::IntArrayRef shape) {
+            return at::empty(shape, at::kDouble).uniform_(-bound, bound, generator).to(scalar_type(recipe));
+        };
+        const at::Tensor weight = draw({widths[layer + 1], widths[layer]});
+        const at::Tensor bias = draw({widths[layer + 1]});
+        module.register_parameter("weight_" + number, weight.requires_grad_(true), false);
+        module.register_parameter("bias_" + number, bias.requires_grad_(true), false);
+        const std::string linear = "torch.linear(x, self.weight_" + number + ", self.bias_" + number + ")";
+        const bool last = layer + 2 == widths.size();
+        source += last ? "    return " + linear + "\n" : "    x = torch.relu_(" + linear + ")\n";
+    }
+    module.define(source);
+    return module;
+}
+
+torch::jit::Module build_family(const Recipe& recipe, const Preprocessing& preprocessing) {
+    return recipe.model.family == "transformer"
+               ? build_transformer(recipe, preprocessing.outputs())
+               : build_mlp(recipe, preprocessing.encoded_columns(), preprocessing.outputs());
+}
+
+} // namespace muster::worker

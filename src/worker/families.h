@@ -1,0 +1,28 @@
+/// The model families as TorchScript modules of ours, with their first weights. For program.cpp alone.
+#pragma once
+
+#include "model/preprocessing.h"
+#include "model/recipe.h"
+
+#include <torch/csrc/jit/api/module.h>
+
+namespace muster::worker {
+
+/// Builds the family of a checked recipe.
+///   mlp          linear layers with relu between; weights uniform in +-1/sqrt(inputs), as torch.nn.Linear draws them
+///   transformer  a decoder that predicts the next token (GPT-2's arrangement): `layers` holds an embedding of tokens
+///                and positions, blocks of causal attention and a perceptron of four widths with gelu, each behind a
+///                layer norm and added to what it got, and a head; weights normal with deviation 0.02, those that end
+///                a residual branch divided by sqrt(2 x blocks), biases 0
+/// Weights are drawn in fp64 and rounded, so that fp32 and fp64 start alike; each block of a chain draws from a
+/// generator of its own, so that whoever holds a part of a model starts as the whole would.
+[[nodiscard]] torch::jit::Module build_family(const Recipe& recipe, const Preprocessing& preprocessing);
+
+/// One family each; `outputs` of Preprocessing.
+[[nodiscard]] torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs);
+[[nodiscard]] torch::jit::Module build_transformer(const Recipe& recipe, std::int64_t vocabulary);
+
+/// The recipe's number type.
+[[nodiscard]] at::ScalarType scalar_type(const Recipe& recipe);
+
+} // namespace muster::worker

@@ -1,0 +1,130 @@
+#include "worker/families.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Functions.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <string>
+
+namespace muster::worker {
+namespace {
+
+constexpr double deviation = 0.02;
+constexpr std::int64_t perceptron_widths = 4;
+
+constexpr const char* embedding_source = R"(
+def forward(self, tokens: Tensor) -> Tensor:
+    return torch.embedding(self.token, tokens) + self.position[0:tokens.size(1)]
+)";
+
+constexpr const char* decoder_source = R"(
+def forward(self, x: Tensor) -> Tensor:
+    n = x.size(0)
+    t = x.size(1)
+    w = x.size(2)
+    h = torch.layer_norm(x, [w], self.norm_1_weight, self.norm_1_bias)
+    h = torch.linear(h, self.attention_weight, self.attention_bias)
+    h = h.view([n, t, 3, self.heads, w // self.heads]).permute([2, 0, 3, 1, 4])
+    h = torch.scaled_dot_product_attention(h[0], h[1], h[2], None, 0.0, True)
+    h = h.transpose(1, 2).reshape([n, t, w])
+    x = x + torch.linear(h, self.out_weight, self.out_bias)
+    h = torch.layer_norm(x, [w], self.norm_2_weight, self.norm_2_bias)
+    h = torch.gelu(torch.linear(h, self.up_weight, self.up_bias))
+    return x + torch.linear(h, self.down_weight, self.down_bias)
+)";
+
+constexpr const char* head_source = R"(
+def forward(self, x: Tensor) -> Tensor:
+    x = torch.layer_norm(x, [x.size(2)], self.norm_weight, self.norm_bias)
+    return torch.linear(x, self.weight, self.bias)
+)";
+
+/// One block of the chain under construction.
+class Block {
+public:
+    Block(const char* kind, std::int64_t position, const Recipe& recipe)
+        : module_{fmt::format("__torch__.muster.{}_{}", kind, position)}, type_{scalar_type(recipe)},
+          generator_{at::detail::createCPUGenerator(seed_of(recipe.seed, position))} {}
+
+    void normal(const std::string& name, at::IntArrayRef shape, double scale = 1.0) {
+        add(name, at::empty(shape, at::kDouble).normal_(0.0, deviation * scale, generator_));
+    }
+    void zeros(const std::string& name, std::int64_t size) { add(name, at::zeros({size}, at::kDouble)); }
+    void linear(const std::string& name, std::int64_t outputs, std::int64_t inputs, double scale = 1.0) {
+        const std::string prefix = name.empty() ? "" : name + "_";
+        normal(prefix + "weight", {outputs, inputs}, scale);
+        zeros(prefix + "bias", outputs);
+    }
+    void norm(const std::string& name, std::int64_t width) {
+        add(name + "_weight", at::ones({width}, at::kDouble));
+        zeros(name + "_bias", width);
+    }
+    void whole(const char* name, std::int64_t value) { module_.register_attribute(name, c10::IntType::get(), value); }
+    torch::jit::Module with(const char* source) {
+        module_.define(source);
+        return module_;
+    }
+
+private:
+    /// Neighbouring seeds must not give related numbers (the finaliser of SplitMix64).
+    static std::uint64_t seed_of(std::uint64_t seed, std::int64_t position) {
+        std::uint64_t mixed = seed + 0x9e3779b97f4a7c15U * (static_cast<std::uint64_t>(position) + 1);
+        mixed = (mixed ^ mixed >> 30U) * 0xbf58476d1ce4e5b9U;
+        mixed = (mixed ^ mixed >> 27U) * 0x94d049bb133111ebU;
+        return mixed ^ mixed >> 31U;
+    }
+    void add(const std::string& name, const at::Tensor& values) {
+        module_.register_parameter(name, values.to(type_).requires_grad_(true), false);
+    }
+
+    torch::jit::Module module_;
+    at::ScalarType type_;
+    at::Generator generator_;
+};
+
+torch::jit::Module decoder(const Recipe& recipe, std::int64_t position) {
+    const std::int64_t width = recipe.model.width;
+    const double residual = 1.0 / std::sqrt(2.0 * static_cast<double>(recipe.model.layers));
+    Block block{"Decoder", position, recipe};
+    block.whole("heads", recipe.model.heads);
+    block.norm("norm_1", width);
+    block.linear("attention", 3 * width, width);
+    block.linear("out", width, width, residual);
+    block.norm("norm_2", width);
+    block.linear("up", perceptron_widths * width, width);
+    block.linear("down", width, perceptron_widths * width, residual);
+    return block.with(decoder_source);
+}
+
+} // namespace
+
+torch::jit::Module build_transformer(const Recipe& recipe, std::int64_t vocabulary) {
+    const std::int64_t width = recipe.model.width;
+    torch::jit::Module layers{"__torch__.muster.Layers"};
+    std::string source = "def forward(self, x: Tensor) -> Tensor:\n";
+    std::int64_t count = 0;
+    const auto append = [&](const torch::jit::Module& block) {
+        layers.register_module(std::to_string(count), block);
+        source += fmt::format("    x = getattr(self, \"{}\").forward(x)\n", count);
+        ++count;
+    };
+    Block embedding{"Embedding", 0, recipe};
+    embedding.normal("token", {vocabulary, width});
+    embedding.normal("position", {recipe.data.text->sequence, width});
+    append(embedding.with(embedding_source));
+    for (std::int64_t i = 0; i < recipe.model.layers; ++i) {
+        append(decoder(recipe, count));
+    }
+    Block head{"Head", count, recipe};
+    head.norm("norm", width);
+    head.linear("", vocabulary, width);
+    append(head.with(head_source));
+    layers.define(source + "    return x\n");
+    torch::jit::Module root{"__torch__.muster.Transformer"};
+    root.register_module("layers", layers);
+    root.define("def forward(self, tokens: Tensor) -> Tensor:\n    return self.layers.forward(tokens)\n");
+    return root;
+}
+
+} // namespace muster::worker
