@@ -8,10 +8,10 @@ muster_c10d.init_process_group()
 import torch
 import torch.distributed as dist
 
-dist.barrier()
-if dist.get_rank() == 1:
-    os.kill(os.getpid(), signal.SIGKILL)
 try:
+    dist.barrier()  # which rank 1 may have left, and be gone, before the others have
+    if dist.get_rank() == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
     dist.all_reduce(torch.ones(1 << 20))
 except RuntimeError as error:
     print("failed:", error, flush=True)
