@@ -51,7 +51,9 @@ struct RecipeOptimizer {
     double learning_rate{1e-3};
     double weight_decay{0.0};
     double momentum{0.0};            ///< sgd only
-    bool decay_learning_rate{false}; ///< cosine to zero over all steps (`schedule: cosine`)
+    bool decay_learning_rate{false}; ///< cosine to zero over all steps after the warm-up (`schedule: cosine`)
+    std::int64_t warm_up{0};         ///< steps in which the learning rate rises to its value
+    double clip_norm{0.0};           ///< the gradient's norm, over all parameters, is at most this; 0: any
 };
 
 /// A recipe as its owner wrote it. Immutable; its digest names it.

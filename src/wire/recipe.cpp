@@ -94,6 +94,8 @@ RecipeOptimizer optimizer_of(Fields fields, Fields& parent) {
     optimizer.weight_decay = fields.real("weight_decay", 0.0, 1e3, optimizer.weight_decay);
     optimizer.momentum = fields.real("momentum", 0.0, 0.9999, optimizer.momentum);
     optimizer.decay_learning_rate = fields.choice<bool>("schedule", {{"constant", false}, {"cosine", true}}, false);
+    optimizer.warm_up = fields.integer("warm_up", 0, 1'000'000'000, optimizer.warm_up);
+    optimizer.clip_norm = fields.real("clip_norm", 0.0, 1e12, optimizer.clip_norm);
     parent.absorb(std::move(fields));
     return optimizer;
 }
@@ -118,6 +120,22 @@ Json to_json(const RecipeModel& model) {
         return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}, {"heads", model.heads}};
     }
     return {{"family", model.family}, {"hidden", model.hidden}};
+}
+
+/// What is off is left out, so that recipes from before it existed keep their digests.
+Json to_json(const RecipeOptimizer& optimizer) {
+    Json json{{"name", name_in(optimizer_names(), optimizer.kind)},
+              {"learning_rate", optimizer.learning_rate},
+              {"weight_decay", optimizer.weight_decay},
+              {"momentum", optimizer.momentum},
+              {"schedule", optimizer.decay_learning_rate ? "cosine" : "constant"}};
+    if (optimizer.warm_up > 0) {
+        json["warm_up"] = optimizer.warm_up;
+    }
+    if (optimizer.clip_norm > 0.0) {
+        json["clip_norm"] = optimizer.clip_norm;
+    }
+    return json;
 }
 
 } // namespace
@@ -157,12 +175,7 @@ Json to_json(const Recipe& recipe) {
             {"data", to_json(recipe.data)},
             {"model", to_json(recipe.model)},
             {"loss", name_in(loss_names(), recipe.loss)},
-            {"optimizer",
-             {{"name", name_in(optimizer_names(), recipe.optimizer.kind)},
-              {"learning_rate", recipe.optimizer.learning_rate},
-              {"weight_decay", recipe.optimizer.weight_decay},
-              {"momentum", recipe.optimizer.momentum},
-              {"schedule", recipe.optimizer.decay_learning_rate ? "cosine" : "constant"}}},
+            {"optimizer", to_json(recipe.optimizer)},
             {"batch", recipe.batch},
             {"epochs", recipe.epochs},
             {"metrics", recipe.metrics},

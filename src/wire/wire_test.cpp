@@ -122,6 +122,22 @@ TEST(Recipe, for_a_text_says_what_does_not_fit) {
     }
 }
 
+TEST(Recipe, keeps_its_digest_when_what_is_new_is_off) {
+    const auto document = parse_document(recipe_text, "r.yaml");
+    const auto plain = recipe_from_json(document->value);
+    auto changed = document->value;
+    changed["optimizer"]["warm_up"] = 0;
+    changed["optimizer"]["clip_norm"] = 0;
+    EXPECT_EQ(recipe_from_json(changed)->digest, plain->digest);
+    changed["optimizer"]["warm_up"] = 10;
+    changed["optimizer"]["clip_norm"] = 0.5;
+    const auto with_both = recipe_from_json(changed);
+    ASSERT_TRUE(with_both.ok()) << with_both.error().text();
+    EXPECT_NE(with_both->digest, plain->digest);
+    EXPECT_EQ(recipe_from_json(to_json(*with_both))->optimizer.warm_up, 10);
+    EXPECT_EQ(recipe_from_json(to_json(*with_both))->optimizer.clip_norm, 0.5);
+}
+
 struct BadRecipe {
     const char* line;
     const char* expected; ///< part of the error's text

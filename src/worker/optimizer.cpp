@@ -1,8 +1,10 @@
 #include "worker/optimizer.h"
 
 #include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
 #include <c10/core/GradMode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -12,6 +14,7 @@ namespace {
 constexpr double beta_first = 0.9;
 constexpr double beta_second = 0.999;
 constexpr double epsilon = 1e-8;
+constexpr double clip_epsilon = 1e-6; // torch.nn.utils.clip_grad_norm_'s
 
 } // namespace
 
@@ -32,11 +35,31 @@ Optimizer::Optimizer(const RecipeOptimizer& settings, std::vector<at::Tensor> pa
 }
 
 double Optimizer::learning_rate() const {
+    if (done_ < settings_.warm_up) {
+        const double start = 1.0 / static_cast<double>(settings_.warm_up);
+        return settings_.learning_rate * (start + (1.0 - start) * start * static_cast<double>(done_));
+    }
     if (!settings_.decay_learning_rate) {
         return settings_.learning_rate;
     }
-    const double progress = static_cast<double>(done_) / static_cast<double>(steps_);
+    const std::int64_t falling = std::max<std::int64_t>(1, steps_ - settings_.warm_up);
+    const double progress = static_cast<double>(done_ - settings_.warm_up) / static_cast<double>(falling);
     return settings_.learning_rate * 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
+}
+
+void Optimizer::clip() {
+    if (settings_.clip_norm <= 0.0) {
+        return;
+    }
+    std::vector<at::Tensor> norms;
+    for (const at::Tensor& gradient : gradients_) {
+        norms.push_back(at::linalg_vector_norm(gradient));
+    }
+    const at::Tensor whole = at::linalg_vector_norm(at::stack(norms));
+    const at::Tensor factor = at::clamp_max(settings_.clip_norm / (whole + clip_epsilon), 1.0);
+    for (at::Tensor& gradient : gradients_) {
+        gradient.mul_(factor);
+    }
 }
 
 void Optimizer::step() {
@@ -44,6 +67,7 @@ void Optimizer::step() {
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
         gradients_[i] = parameters_[i].grad();
     }
+    clip();
     const double rate = learning_rate();
     if (settings_.kind == OptimizerKind::adamw) {
         for (at::Tensor& count : counts_) {

@@ -11,10 +11,12 @@
 namespace muster::worker {
 
 /// Changes parameters by their gradients. Equal to torch.optim.AdamW (betas 0.9 and 0.999, eps 1e-8) and
-/// torch.optim.SGD with the recipe's settings. One thread at a time.
+/// torch.optim.SGD with the recipe's settings. Before each step gradients are clipped as torch.nn.utils.clip_grad_norm_
+/// does, in place: they must be those of the whole batch, summed over all members. One thread at a time.
 class Optimizer {
 public:
-    /// `steps` is the length of the training, for the cosine schedule (as CosineAnnealingLR with T_max = steps).
+    /// `steps` is the length of the training. The learning rate rises over the warm-up as LinearLR does from
+    /// 1 / warm_up on; then it stays, or falls as CosineAnnealingLR does with T_max = steps - warm_up.
     Optimizer(const RecipeOptimizer& settings, std::vector<at::Tensor> parameters, std::int64_t steps);
 
     /// Makes one step. Every parameter must have a gradient.
@@ -23,6 +25,8 @@ public:
     [[nodiscard]] double learning_rate() const;
 
 private:
+    void clip();
+
     RecipeOptimizer settings_;
     std::int64_t steps_;
     std::int64_t done_{0};

@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 
@@ -191,11 +192,22 @@ TEST_P(OptimizerAgainstTorch, makes_the_same_steps) {
     for (std::int64_t i = 0; i < steps; ++i) {
         const double decay =
             settings.decay_learning_rate ? 0.5 * (1 + std::cos(M_PI * static_cast<double>(i) / steps)) : 1.0;
-        torch_optimizer->param_groups()[0].options().set_lr(settings.learning_rate * decay);
+        double rate = settings.learning_rate * decay;
+        if (settings.warm_up > 0) { // LinearLR from 1 / warm_up, then CosineAnnealingLR over the rest
+            const auto warm_up = static_cast<double>(settings.warm_up);
+            const double progress = (static_cast<double>(i) - warm_up) / (steps - warm_up);
+            rate = settings.learning_rate * (i < settings.warm_up
+                                                 ? 1 / warm_up + (1 - 1 / warm_up) * static_cast<double>(i) / warm_up
+                                                 : 0.5 * (1 + std::cos(M_PI * progress)));
+        }
+        torch_optimizer->param_groups()[0].options().set_lr(rate);
         own.mutable_grad().reset();
         reference.mutable_grad().reset();
         (own - 1.0).pow(4).sum().backward();
         (reference - 1.0).pow(4).sum().backward();
+        if (settings.clip_norm > 0.0) {
+            torch::nn::utils::clip_grad_norm_(reference, settings.clip_norm);
+        }
         optimizer.step();
         torch_optimizer->step();
     }
@@ -203,18 +215,20 @@ TEST_P(OptimizerAgainstTorch, makes_the_same_steps) {
     EXPECT_GT((own - at::arange(30, at::kDouble).reshape({5, 6}).sin()).abs().max().item<double>(), 1e-3);
 }
 
-INSTANTIATE_TEST_SUITE_P(EachKind,
-                         OptimizerAgainstTorch,
-                         testing::Values(RecipeOptimizer{},
-                                         RecipeOptimizer{.learning_rate = 0.01, .weight_decay = 0.1},
-                                         RecipeOptimizer{
-                                             .learning_rate = 0.01, .weight_decay = 0.1, .decay_learning_rate = true},
-                                         RecipeOptimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01},
-                                         RecipeOptimizer{.kind = OptimizerKind::sgd,
-                                                         .learning_rate = 0.01,
-                                                         .weight_decay = 0.1,
-                                                         .momentum = 0.9,
-                                                         .decay_learning_rate = true}));
+INSTANTIATE_TEST_SUITE_P(
+    EachKind,
+    OptimizerAgainstTorch,
+    testing::Values(RecipeOptimizer{},
+                    RecipeOptimizer{.learning_rate = 0.01, .weight_decay = 0.1},
+                    RecipeOptimizer{.learning_rate = 0.01, .weight_decay = 0.1, .decay_learning_rate = true},
+                    RecipeOptimizer{.learning_rate = 0.01, .decay_learning_rate = true, .warm_up = 5, .clip_norm = 1.0},
+                    RecipeOptimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.01},
+                    RecipeOptimizer{.kind = OptimizerKind::sgd, .learning_rate = 0.1, .clip_norm = 0.5},
+                    RecipeOptimizer{.kind = OptimizerKind::sgd,
+                                    .learning_rate = 0.01,
+                                    .weight_decay = 0.1,
+                                    .momentum = 0.9,
+                                    .decay_learning_rate = true}));
 
 } // namespace
 } // namespace muster::worker

@@ -47,6 +47,22 @@ TEST_P(AnyShares, give_the_same_fp64_model) {
 
 INSTANTIATE_TEST_SUITE_P(EachOptimizer, AnyShares, ::testing::Values(OptimizerKind::sgd, OptimizerKind::adamw));
 
+TEST(Trainer, clips_the_gradient_of_the_whole_batch_whatever_the_shares) {
+    TestingProblem problem;
+    problem.recipe.number_type = NumberType::fp64;
+    problem.recipe.optimizer = {.kind = OptimizerKind::sgd, .learning_rate = 1e-2, .warm_up = 7, .clip_norm = 0.05};
+    const auto clipped = train_with(problem, {64});
+    problem.recipe.optimizer.clip_norm = 0.0;
+    EXPECT_GT(relative_difference(train_with(problem, {64})[0].parameters, clipped[0].parameters), 1e-3);
+    problem.recipe.optimizer.clip_norm = 0.05;
+    for (const std::vector<std::int64_t>& shares : {std::vector<std::int64_t>{48, 16}, {37, 20, 7}}) {
+        for (const Trained& rank : train_with(problem, shares)) {
+            ASSERT_TRUE(rank.done->ok()) << rank.done->error().text();
+            EXPECT_LT(relative_difference(rank.parameters, clipped[0].parameters), 1e-12);
+        }
+    }
+}
+
 TEST(Trainer, gives_fp32_scores_within_one_per_cent_for_any_shares) {
     const TestingProblem problem;
     const double alone = score(**train_with(problem, {64})[0].done, "trained", "test", "MAE");
