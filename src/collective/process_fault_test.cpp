@@ -1,6 +1,6 @@
 /// Ranks as processes that are killed, stopped and cut off at random points of random operations.
 ///
-/// MUSTER_FAULT_ROUNDS says how often; 20 unless told.
+/// MUSTER_FAULT_ROUNDS says how often, 20 unless told; MUSTER_FAULT_FIRST from which seed on, 1 unless told.
 #include "collective/group_fixture.h"
 #include "collective/random_work.h"
 
@@ -414,13 +414,18 @@ private:
     int generation_{0};
 };
 
-int direct(unsigned rounds) {
+unsigned told(const char* name, unsigned otherwise) {
+    const char* value = std::getenv(name);
+    return value == nullptr ? otherwise : static_cast<unsigned>(std::stoul(value));
+}
+
+int direct(unsigned first, unsigned rounds) {
     Director director;
     if (!director.cuts()) {
         std::printf("NOTE: no network namespace may be made here: links are not cut, ranks are stopped instead\n");
     }
     std::string wrong;
-    for (unsigned seed = 1; seed <= rounds && wrong.size() < 4000; ++seed) {
+    for (unsigned seed = first; seed < first + rounds && wrong.size() < 4000; ++seed) {
         wrong += director.round(seed);
     }
     wrong += director.growth();
@@ -430,14 +435,14 @@ int direct(unsigned rounds) {
 }
 
 TEST(Processes, survivors_name_who_was_killed_or_stopped_or_cut_off_at_random_points) {
-    const char* told = std::getenv("MUSTER_FAULT_ROUNDS");
-    const auto rounds = told == nullptr ? 20U : static_cast<unsigned>(std::stoul(told));
+    const unsigned first = told("MUSTER_FAULT_FIRST", 1);
+    const unsigned rounds = told("MUSTER_FAULT_ROUNDS", 20);
     std::fflush(stdout);
     const auto director = ::fork();
     if (director == 0) {
         int status = 2;
         try {
-            status = direct(rounds);
+            status = direct(first, rounds);
         } catch (const std::exception& problem) { // The boundary of the process.
             std::printf("director: %s\n", problem.what());
             std::fflush(stdout);
