@@ -47,6 +47,14 @@ TEST(Scoring, knows_the_limits_of_sample_and_baselines) {
     EXPECT_EQ(scoring_work({.loss = Loss::l1}, shape).baseline_passes, 0);
 }
 
+TEST(Scoring, counts_samples_of_a_text_whose_matrix_has_a_row_for_each_token) {
+    const Recipe recipe{.data = {.text = RecipeText{TextUnit::byte, 128}}, .loss = Loss::cross_entropy, .epochs = 2};
+    const auto work = scoring_work(
+        recipe, {.training_rows = 7'000, .validation_rows = 300, .test_rows = 128'100, .columns = 1, .parameters = 9});
+    EXPECT_EQ(work.rows, 2 * 300 + 512 + 300 + 1'000);
+    EXPECT_EQ(work.baseline_passes, 0);
+}
+
 TEST(Score, knows_the_direction_of_each_metric) {
     const std::array scores{Score{"MAE", 3.4}, Score{"R2", 12.0}};
     EXPECT_TRUE(meets(scores, std::array{PerformanceRequirement{"delay_ms", "MAE", 3.6}}));

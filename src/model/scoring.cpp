@@ -15,7 +15,8 @@ ScoringWork scoring_work(const Recipe& recipe, const DataShape& shape) {
     const std::int64_t rounds = recipe.data.text || shape.columns > linear_columns_max ? 0
                                 : reweighted                                           ? 1 + l1_rounds
                                                                                        : 1;
-    return {.rows = recipe.epochs * shape.validation_rows + sample + shape.validation_rows + shape.test_rows,
+    const std::int64_t test = recipe.data.text ? shape.test_rows / recipe.data.text->sequence : shape.test_rows;
+    return {.rows = recipe.epochs * shape.validation_rows + sample + shape.validation_rows + test,
             .baseline_passes = fitted * rounds,
             .columns = shape.columns,
             .parameters = shape.parameters};

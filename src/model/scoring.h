@@ -25,11 +25,11 @@ inline constexpr std::int64_t l1_columns_max = 128;
 
 /// The encoded data and the model, as numbers.
 struct DataShape {
-    std::int64_t training_rows{};
-    std::int64_t validation_rows{};
-    std::int64_t test_rows{};
-    std::int64_t columns{};    ///< encoded width
-    std::int64_t parameters{}; ///< trained scalars
+    std::int64_t training_rows{};   ///< of a text: samples
+    std::int64_t validation_rows{}; ///< of a text: samples
+    std::int64_t test_rows{};       ///< of the matrix, which has a row for each token of a text
+    std::int64_t columns{};         ///< encoded width
+    std::int64_t parameters{};      ///< trained scalars
 };
 
 /// The work of scoring in one whole training.
