@@ -2,7 +2,7 @@
 add_library(muster_options INTERFACE)
 target_compile_features(muster_options INTERFACE cxx_std_20)
 target_compile_options(muster_options INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
-  -Wno-missing-field-initializers -Wno-restrict -Wnon-virtual-dtor -Woverloaded-virtual $<$<BOOL:${MUSTER_WERROR}>:-Werror>)
+  -Wno-missing-field-initializers $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> -Wnon-virtual-dtor -Woverloaded-virtual $<$<BOOL:${MUSTER_WERROR}>:-Werror>)
 
 # muster_library(NAME HEADERS a.h SOURCES a.cpp DEPENDS folder... PRIVATE_DEPENDS target... TESTS a_test.cpp)
 #

@@ -81,16 +81,11 @@ int wire_write(BIO* bio, const char* data, int size) {
         return size;
     }
     std::size_t sent = 0;
-    switch (send_some(wire, data, bytes, sent)) {
-    case Sent::some:
-        return static_cast<int>(sent);
-    case Sent::again:
+    const auto came = send_some(wire, data, bytes, sent);
+    if (came == Sent::again) {
         BIO_set_retry_write(bio);
-        return -1;
-    case Sent::broken:
-        break;
     }
-    return -1;
+    return came == Sent::some ? static_cast<int>(sent) : -1;
 }
 
 int wire_read(BIO* bio, char* data, int size) {

@@ -38,11 +38,13 @@ Result<Preprocessing> learn_table(const std::filesystem::path& train,
 }
 
 /// The two files of one source.
-struct MatrixFiles {
-    MatrixFile features;
-    MatrixFile target;
-
-    static Result<MatrixFiles> create(const std::filesystem::path& prefix) {
+class MatrixFiles {
+public:
+    /// `source` and `columns` say what is refused when it grows too large.
+    static Result<MatrixFiles> create(const std::filesystem::path& prefix,
+                                      const std::filesystem::path& source,
+                                      std::int64_t columns,
+                                      const Settings& settings) {
         auto features = MatrixFile::create(prefix.string() + ".features");
         if (!features) {
             return std::move(features).error();
@@ -51,76 +53,80 @@ struct MatrixFiles {
         if (!target) {
             return std::move(target).error();
         }
-        return MatrixFiles{std::move(*features), std::move(*target)};
+        return MatrixFiles{std::move(*features), std::move(*target), source, columns, settings};
     }
 
-    Result<Encoded> finish(std::int64_t rows) {
-        auto features_digest = features.finish();
+    /// Counts rows that are to come. Errors: resource_exhausted.
+    Result<void> count(std::int64_t rows) {
+        rows_ += rows;
+        if (rows_ > bytes_max_ / 4 / columns_) {
+            return Error{ErrorCode::resource_exhausted,
+                         fmt::format("the encoded rows exceed the limit of {} bytes", bytes_max_),
+                         source_.string()};
+        }
+        return {};
+    }
+
+    Result<void> append(std::span<const float> features, std::span<const float> target) {
+        auto done = features_.append(features);
+        return done ? target_.append(target) : done;
+    }
+
+    [[nodiscard]] std::int64_t rows() const { return rows_; }
+
+    Result<Encoded> finish() {
+        auto features_digest = features_.finish();
         if (!features_digest) {
             return std::move(features_digest).error();
         }
-        auto target_digest = target.finish();
+        auto target_digest = target_.finish();
         if (!target_digest) {
             return std::move(target_digest).error();
         }
-        return Encoded{rows, std::move(*features_digest), std::move(*target_digest)};
+        return Encoded{rows_, std::move(*features_digest), std::move(*target_digest)};
     }
+
+private:
+    MatrixFiles(MatrixFile features,
+                MatrixFile target,
+                std::filesystem::path source,
+                std::int64_t columns,
+                const Settings& settings)
+        : features_{std::move(features)}, target_{std::move(target)}, source_{std::move(source)}, columns_{columns},
+          bytes_max_{settings.matrix_bytes_max} {}
+
+    MatrixFile features_;
+    MatrixFile target_;
+    std::filesystem::path source_;
+    std::int64_t columns_;
+    std::int64_t bytes_max_;
+    std::int64_t rows_{0};
 };
 
-Error too_many_rows(const std::filesystem::path& source, const Settings& settings) {
-    return {ErrorCode::resource_exhausted,
-            fmt::format("the encoded rows exceed the limit of {} bytes", settings.matrix_bytes_max),
-            source.string()};
-}
-
-Result<Encoded> encode_table(const std::filesystem::path& source,
-                             const UsedColumns& columns,
-                             const Preprocessing& preprocessing,
-                             const std::filesystem::path& prefix,
-                             const Settings& settings) {
-    auto files = MatrixFiles::create(prefix);
-    if (!files) {
-        return std::move(files).error();
-    }
+Result<void> write_table(const std::filesystem::path& source,
+                         const UsedColumns& columns,
+                         const Preprocessing& preprocessing,
+                         MatrixFiles& files,
+                         const Settings& settings) {
     Encoder encoder{preprocessing, source.string()};
-    const std::int64_t rows_max = settings.matrix_bytes_max / 4 / preprocessing.encoded_columns();
-    std::int64_t rows = 0;
-    auto read = read_rows(source, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
-        rows += block.rows;
-        if (rows > rows_max) {
-            return too_many_rows(source, settings);
+    return read_rows(source, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
+        if (auto counted = files.count(block.rows); !counted) {
+            return counted;
         }
-        if (auto done = encoder.encode(block); !done) {
-            return done;
-        }
-        if (auto done = files->features.append(encoder.features()); !done) {
-            return done;
-        }
-        return files->target.append(encoder.target());
+        auto done = encoder.encode(block);
+        return done ? files.append(encoder.features(), encoder.target()) : done;
     });
-    if (!read) {
-        return std::move(read).error();
-    }
-    if (rows == 0) {
-        return Error{ErrorCode::invalid_argument, "there is a header but not one row", source.string()};
-    }
-    return files->finish(rows);
 }
 
 /// Every token but the last is a row, the one after it its target.
-Result<Encoded> encode_text(const std::filesystem::path& source,
-                            const RecipeText& text,
-                            const Preprocessing& preprocessing,
-                            const std::filesystem::path& prefix,
-                            const Settings& settings) {
-    auto files = MatrixFiles::create(prefix);
-    if (!files) {
-        return std::move(files).error();
-    }
+Result<void> write_text(const std::filesystem::path& source,
+                        const RecipeText& text,
+                        const Preprocessing& preprocessing,
+                        MatrixFiles& files,
+                        const Settings& settings) {
     Tokenizer tokenizer{preprocessing, text.unit, source.string()};
     std::vector<float> tokens;
     std::optional<float> last;
-    std::int64_t rows = 0;
     auto read = read_bytes(source, settings, [&](std::string_view piece) -> Result<void> {
         auto cut = tokenizer.cut(piece, tokens);
         if (!cut || tokens.empty()) {
@@ -131,25 +137,10 @@ Result<Encoded> encode_text(const std::filesystem::path& source,
         }
         last = tokens.back();
         const std::span<const float> all{tokens};
-        rows += std::ssize(all) - 1;
-        if (rows > settings.matrix_bytes_max / 4) {
-            return too_many_rows(source, settings);
-        }
-        if (auto done = files->features.append(all.first(all.size() - 1)); !done) {
-            return done;
-        }
-        return files->target.append(all.subspan(1));
+        auto counted = files.count(std::ssize(all) - 1);
+        return counted ? files.append(all.first(all.size() - 1), all.subspan(1)) : counted;
     });
-    if (read) {
-        read = tokenizer.finish();
-    }
-    if (!read) {
-        return std::move(read).error();
-    }
-    if (rows == 0) {
-        return Error{ErrorCode::invalid_argument, "the text has fewer than two tokens", source.string()};
-    }
-    return files->finish(rows);
+    return read ? tokenizer.finish() : read;
 }
 
 /// Errors: not_found-like refusal naming the column that the test source lacks.
@@ -210,8 +201,21 @@ Result<Encoding> Encoding::learn(const std::filesystem::path& train,
 Result<Encoded> Encoding::encode(const std::filesystem::path& source,
                                  const std::filesystem::path& prefix,
                                  const Settings& settings) const {
-    return text_ ? encode_text(source, *text_, preprocessing_, prefix, settings)
-                 : encode_table(source, columns_, preprocessing_, prefix, settings);
+    auto files = MatrixFiles::create(prefix, source, preprocessing_.encoded_columns(), settings);
+    if (!files) {
+        return std::move(files).error();
+    }
+    auto written = text_ ? write_text(source, *text_, preprocessing_, *files, settings)
+                         : write_table(source, columns_, preprocessing_, *files, settings);
+    if (!written) {
+        return std::move(written).error();
+    }
+    if (files->rows() == 0) {
+        return Error{ErrorCode::invalid_argument,
+                     text_ ? "the text has fewer than two tokens" : "there is a header but not one row",
+                     source.string()};
+    }
+    return files->finish();
 }
 
 } // namespace muster::data

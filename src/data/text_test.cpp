@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/testing_text.h"
 #include "data/folder_fixture.h"
 #include "data/text.h"
 #include "wire/preprocessing.h"
@@ -10,13 +11,6 @@ namespace muster::data {
 namespace {
 
 using Floats = std::vector<float>;
-
-/// Says whether `text` has `part`, and what it has instead.
-testing::AssertionResult has(const std::string& text, const std::string& part) {
-    return text.find(part) == std::string::npos
-               ? testing::AssertionFailure() << '"' << text << "\" lacks \"" << part << '"'
-               : testing::AssertionSuccess();
-}
 
 class Text : public FolderTest {
 protected:

@@ -277,20 +277,24 @@ void FunctionServer::left(Session& session, const std::string& reason, End end) 
     }
 }
 
+/// In this order: the session's own thread notices the close and would say that it was lost. And now, not when a dead
+/// connection has been closed.
+void FunctionServer::dismiss(Session& session, const std::string& reason, End end) {
+    left(session, reason, end);
+    session.close(reason);
+}
+
 void FunctionServer::recheck() {
     for (const auto& session : sessions()) {
         if (const auto allowed = session->still_allowed(); !allowed) {
-            // In this order: the session's own thread notices the close and would say that it was lost.
-            left(*session, allowed.error().text(), End::revoked);
-            session->close(allowed.error().text());
+            dismiss(*session, allowed.error().text(), End::revoked);
         }
     }
 }
 
 void FunctionServer::revoke(const std::string& dn, const std::string& reason) {
     if (const auto session = find(dn)) {
-        left(*session, reason, End::revoked); // before the close, as in recheck()
-        session->close(reason);
+        dismiss(*session, reason, End::revoked);
     } else if (auto* const events = events_.load()) {
         events->on_revoked(dn, reason); // its job is held for it while it is away
     }
@@ -309,8 +313,7 @@ void FunctionServer::step() {
             end = End::revoked;
         }
         if (!reason.empty()) {
-            left(*session, reason, end);
-            session->close(reason); // now, not when a dead connection has been closed
+            dismiss(*session, reason, end);
         }
     }
 }

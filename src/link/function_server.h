@@ -69,6 +69,7 @@ private:
     /// How a connection ended.
     enum class End { lost, revoked };
     void left(Session& session, const std::string& reason, End end = End::lost);
+    void dismiss(Session& session, const std::string& reason, End end);
     void loop(const std::stop_token& stop);
     [[nodiscard]] std::vector<std::shared_ptr<Session>> sessions() const;
     /// The session of a function that said Hello, or null.

@@ -1,3 +1,4 @@
+#include "base/testing_text.h"
 #include "planner/stages.h"
 
 #include <gtest/gtest.h>
@@ -10,13 +11,6 @@
 
 namespace muster::planner {
 namespace {
-
-/// Says whether `text` has `part`, and what it has instead.
-testing::AssertionResult has(const std::string& text, const std::string& part) {
-    return text.find(part) == std::string::npos
-               ? testing::AssertionFailure() << '"' << text << "\" lacks \"" << part << '"'
-               : testing::AssertionSuccess();
-}
 
 constexpr std::int64_t mb = 1'000'000;
 

@@ -23,6 +23,15 @@ Evaluator::Evaluator(ModelProgram& program, const Recipe& recipe, const Preproce
     : program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks},
       chunk_rows_{rows_of_chunk(recipe)}, buffer_{recipe, preprocessing, chunk_rows_} {}
 
+template <typename Each>
+void Evaluator::for_own_chunks(std::span<const std::int64_t> rows, Each each) const {
+    const Interval own = ranks_.own_part({0, std::ssize(rows)});
+    for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows_) {
+        const std::int64_t count = std::min(chunk_rows_, own.end - begin);
+        each(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), begin);
+    }
+}
+
 /// Sums of a sample are computed by one rank and summed up by all in the order of the samples: the shares do not
 /// matter.
 std::vector<Score> Evaluator::text_scores(const Matrix& matrix, std::span<const std::int64_t> samples) {
@@ -30,17 +39,17 @@ std::vector<Score> Evaluator::text_scores(const Matrix& matrix, std::span<const 
         return {};
     }
     at::Tensor sums = at::zeros({2, std::ssize(samples)}, at::kDouble); // losses, right guesses
-    const Interval own = ranks_.own_part({0, std::ssize(samples)});
-    for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows_) {
-        const std::int64_t count = std::min(chunk_rows_, own.end - begin);
-        const Batch batch =
-            buffer_.gather(matrix, samples.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
+    for_own_chunks(samples, [&](std::span<const std::int64_t> chunk, std::int64_t begin) {
+        const Batch batch = buffer_.gather(matrix, chunk);
         const at::Tensor outputs = program_.forward(batch.rows);
         const at::Tensor losses =
             at::cross_entropy_loss(outputs.flatten(0, 1), batch.target.flatten(), {}, at::Reduction::None);
-        sums[0].narrow(0, begin, count).copy_(losses.view_as(batch.target).sum(1, false, at::kDouble));
-        sums[1].narrow(0, begin, count).copy_(outputs.argmax(2).eq(batch.target).sum(1));
-    }
+        const auto put = [&](std::int64_t which, const at::Tensor& values) {
+            sums[which].narrow(0, begin, std::ssize(chunk)).copy_(values);
+        };
+        put(0, losses.view_as(batch.target).sum(1, false, at::kDouble));
+        put(1, outputs.argmax(2).eq(batch.target).sum(1));
+    });
     ranks_.sum(sums);
     const double tokens = static_cast<double>(std::ssize(samples) * buffer_.sequence());
     return {{"accuracy", 100.0 * sums[1].sum().item<double>() / tokens},
@@ -53,12 +62,10 @@ std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::
         return text_scores(matrix, rows);
     }
     at::Tensor all = at::zeros({std::ssize(rows), outputs_}, at::kDouble);
-    const Interval own = ranks_.own_part({0, std::ssize(rows)});
-    for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows_) {
-        const std::int64_t count = std::min(chunk_rows_, own.end - begin);
-        const auto chunk = rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
-        all.narrow(0, begin, count).copy_(program_.finish(program_.forward(buffer_.gather_rows(matrix, chunk))));
-    }
+    for_own_chunks(rows, [&](std::span<const std::int64_t> chunk, std::int64_t begin) {
+        all.narrow(0, begin, std::ssize(chunk))
+            .copy_(program_.finish(program_.forward(buffer_.gather_rows(matrix, chunk))));
+    });
     if (all.numel() > 0) {
         ranks_.sum(all); // each prediction is zero at all ranks but one: the sum is exact
     }

@@ -24,6 +24,9 @@ public:
     [[nodiscard]] std::vector<Score> scores(const Matrix& matrix, std::span<const std::int64_t> rows);
 
 private:
+    /// Calls `each` with pieces of this rank's part of `rows`, and where each begins in the whole.
+    template <typename Each>
+    void for_own_chunks(std::span<const std::int64_t> rows, Each each) const;
     std::vector<Score> text_scores(const Matrix& matrix, std::span<const std::int64_t> samples);
 
     ModelProgram& program_;

@@ -1,4 +1,5 @@
 #include "worker/families.h"
+#include "worker/split_mix.h"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
@@ -67,12 +68,13 @@ public:
     }
 
 private:
-    /// Neighbouring seeds must not give related numbers (the finaliser of SplitMix64).
+    /// The number at `position`: neighbouring ones are not related.
     static std::uint64_t seed_of(std::uint64_t seed, std::int64_t position) {
-        std::uint64_t mixed = seed + 0x9e3779b97f4a7c15U * (static_cast<std::uint64_t>(position) + 1);
-        mixed = (mixed ^ mixed >> 30U) * 0xbf58476d1ce4e5b9U;
-        mixed = (mixed ^ mixed >> 27U) * 0x94d049bb133111ebU;
-        return mixed ^ mixed >> 31U;
+        SplitMix random{seed};
+        for (std::int64_t i = 0; i < position; ++i) {
+            (void)random.next();
+        }
+        return random.next();
     }
     void add(const std::string& name, const at::Tensor& values) {
         module_.register_parameter(name, values.to(type_).requires_grad_(true), false);

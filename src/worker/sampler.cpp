@@ -1,6 +1,7 @@
 #include "worker/sampler.h"
 
 #include "base/assert.h"
+#include "worker/split_mix.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,36 +9,6 @@
 
 namespace muster::worker {
 namespace {
-
-/// SplitMix64 (Steele, Lea, Flood 2014): one word of state, the same on every machine.
-class SplitMix {
-public:
-    explicit SplitMix(std::uint64_t seed) : state_{seed} {}
-
-    std::uint64_t next() {
-        state_ += 0x9E3779B97F4A7C15U;
-        std::uint64_t word = state_;
-        word = (word ^ (word >> 30U)) * 0xBF58476D1CE4E5B9U;
-        word = (word ^ (word >> 27U)) * 0x94D049BB133111EBU;
-        return word ^ (word >> 31U);
-    }
-
-    /// Uniform in [0, bound) without bias: Lemire, "Fast random integer generation in an interval" (2019).
-    std::uint64_t below(std::uint64_t bound) {
-        __extension__ using Wide = unsigned __int128;
-        Wide product = static_cast<Wide>(next()) * bound;
-        if (static_cast<std::uint64_t>(product) < bound) {
-            const std::uint64_t threshold = (0 - bound) % bound;
-            while (static_cast<std::uint64_t>(product) < threshold) {
-                product = static_cast<Wide>(next()) * bound;
-            }
-        }
-        return static_cast<std::uint64_t>(product >> 64U);
-    }
-
-private:
-    std::uint64_t state_;
-};
 
 /// Mixes two numbers into one seed, so that neighbouring seeds and epochs share nothing.
 std::uint64_t key(std::uint64_t seed, std::uint64_t stream) {
@@ -65,6 +36,15 @@ std::int64_t training_tokens(std::int64_t rows, std::int64_t sequence, double va
     return rows - kept;
 }
 
+/// The first rows of `count` samples, one after the other.
+std::vector<std::int64_t> samples(std::int64_t begin, std::int64_t count, std::int64_t sequence) {
+    std::vector<std::int64_t> firsts;
+    for (std::int64_t i = 0; i < count; ++i) {
+        firsts.push_back(begin + i * sequence);
+    }
+    return firsts;
+}
+
 } // namespace
 
 RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed) {
@@ -87,25 +67,14 @@ RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed) {
 RowSplit split_text(std::int64_t rows, std::int64_t sequence, double validation) {
     MUSTER_ASSERT(rows >= 0 && sequence > 0 && validation >= 0.0 && validation < 1.0);
     const std::int64_t training = training_tokens(rows, sequence, validation);
-    RowSplit split;
-    const auto cut = [sequence](std::vector<std::int64_t>& to, std::int64_t begin, std::int64_t count) {
-        for (std::int64_t i = 0; i < count; ++i) {
-            to.push_back(begin + i * sequence);
-        }
-    };
     const std::int64_t movable = (training - (sequence - 1)) / sequence;
-    cut(split.training, 0, training >= sequence ? std::max<std::int64_t>(1, movable) : 0);
-    cut(split.validation, training, (rows - training) / sequence);
-    return split;
+    return {.training = samples(0, training >= sequence ? std::max<std::int64_t>(1, movable) : 0, sequence),
+            .validation = samples(training, (rows - training) / sequence, sequence)};
 }
 
 std::vector<std::int64_t> text_samples(std::int64_t rows, std::int64_t sequence) {
     MUSTER_ASSERT(rows >= 0 && sequence > 0);
-    std::vector<std::int64_t> firsts;
-    for (std::int64_t first = 0; first + sequence <= rows; first += sequence) {
-        firsts.push_back(first);
-    }
-    return firsts;
+    return samples(0, rows / sequence, sequence);
 }
 
 std::int64_t shift_of_epoch(

@@ -1,4 +1,5 @@
 /// Language models: samples of a text, the transformer, its scores and its archive.
+#include "base/testing_text.h"
 #include "worker/program.h"
 #include "worker/sampler.h"
 #include "worker/testing_matrix.h"
@@ -12,13 +13,6 @@
 
 namespace muster::worker {
 namespace {
-
-/// Says whether `text` has `part`, and what it has instead.
-testing::AssertionResult has(const std::string& text, const std::string& part) {
-    return text.find(part) == std::string::npos
-               ? testing::AssertionFailure() << '"' << text << "\" lacks \"" << part << '"'
-               : testing::AssertionSuccess();
-}
 
 /// A text in which two tokens decide the next one, most of the time.
 struct TextProblem {
