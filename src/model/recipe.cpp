@@ -38,6 +38,18 @@ Result<void> check_model(const Recipe& recipe) {
 
 } // namespace
 
+std::int64_t block_count(const Recipe& recipe) {
+    constexpr std::int64_t embedding_and_head = 2;
+    return recipe.model.family == "transformer" ? recipe.model.layers + embedding_and_head : 0;
+}
+
+std::string block_name(const Recipe& recipe, std::int64_t position) {
+    if (position == 0) {
+        return "embedding";
+    }
+    return position + 1 == block_count(recipe) ? "head" : "block " + std::to_string(position);
+}
+
 const char* text_target(TextUnit unit) {
     return unit == TextUnit::byte ? "next_byte" : "next_character";
 }

@@ -75,6 +75,10 @@ struct Recipe {
 
 /// Returns what kind of target the recipe's loss trains.
 [[nodiscard]] TaskKind task_of(const Recipe& recipe);
+/// Blocks of the recipe's model where it is a chain of them, which may be cut into stages; 0: it is none.
+[[nodiscard]] std::int64_t block_count(const Recipe& recipe);
+/// What people call a block of a chain: "embedding", "block 3", "head".
+[[nodiscard]] std::string block_name(const Recipe& recipe, std::int64_t position);
 /// Name of what a model that reads text predicts: "next_byte" or "next_character".
 [[nodiscard]] const char* text_target(TextUnit unit);
 /// Checks what the field table of wire/recipe.h cannot: that values fit together (a classification

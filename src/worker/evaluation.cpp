@@ -13,22 +13,30 @@ namespace {
 
 constexpr std::int64_t chunk_rows = 4096; // bounds the memory of activations; of a text: tokens
 
-std::int64_t rows_of_chunk(const Recipe& recipe) {
-    return recipe.data.text ? std::max<std::int64_t>(1, chunk_rows / recipe.data.text->sequence) : chunk_rows;
+std::int64_t rows_of_chunk(const Recipe& recipe, const Engine& engine) {
+    const std::int64_t rows =
+        recipe.data.text ? std::max<std::int64_t>(1, chunk_rows / recipe.data.text->sequence) : chunk_rows;
+    return engine.forward_rows_max() > 0 ? std::min(rows, engine.forward_rows_max()) : rows;
 }
 
 } // namespace
 
-Evaluator::Evaluator(ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks)
-    : program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks},
-      chunk_rows_{rows_of_chunk(recipe)}, buffer_{recipe, preprocessing, chunk_rows_} {}
+Evaluator::Evaluator(
+    Engine& engine, const ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks)
+    : engine_{engine}, program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks},
+      chunk_rows_{rows_of_chunk(recipe, engine)}, buffer_{recipe, preprocessing, chunk_rows_} {}
 
 template <typename Each>
-void Evaluator::for_own_chunks(std::span<const std::int64_t> rows, Each each) const {
-    const Interval own = ranks_.own_part({0, std::ssize(rows)});
+void Evaluator::for_own_outputs(const Matrix& matrix, std::span<const std::int64_t> rows, Each each) {
+    const Interval own = engine_.own_part({0, std::ssize(rows)});
     for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows_) {
         const std::int64_t count = std::min(chunk_rows_, own.end - begin);
-        each(rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), begin);
+        const Batch batch =
+            buffer_.gather(matrix, rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
+        const at::Tensor outputs = engine_.forward(batch.rows);
+        if (outputs.defined()) {
+            each(outputs, begin, batch);
+        }
     }
 }
 
@@ -39,13 +47,11 @@ std::vector<Score> Evaluator::text_scores(const Matrix& matrix, std::span<const 
         return {};
     }
     at::Tensor sums = at::zeros({2, std::ssize(samples)}, at::kDouble); // losses, right guesses
-    for_own_chunks(samples, [&](std::span<const std::int64_t> chunk, std::int64_t begin) {
-        const Batch batch = buffer_.gather(matrix, chunk);
-        const at::Tensor outputs = program_.forward(batch.rows);
+    for_own_outputs(matrix, samples, [&](const at::Tensor& outputs, std::int64_t begin, const Batch& batch) {
         const at::Tensor losses =
             at::cross_entropy_loss(outputs.flatten(0, 1), batch.target.flatten(), {}, at::Reduction::None);
         const auto put = [&](std::int64_t which, const at::Tensor& values) {
-            sums[which].narrow(0, begin, std::ssize(chunk)).copy_(values);
+            sums[which].narrow(0, begin, values.size(0)).copy_(values);
         };
         put(0, losses.view_as(batch.target).sum(1, false, at::kDouble));
         put(1, outputs.argmax(2).eq(batch.target).sum(1));
@@ -62,9 +68,8 @@ std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::
         return text_scores(matrix, rows);
     }
     at::Tensor all = at::zeros({std::ssize(rows), outputs_}, at::kDouble);
-    for_own_chunks(rows, [&](std::span<const std::int64_t> chunk, std::int64_t begin) {
-        all.narrow(0, begin, std::ssize(chunk))
-            .copy_(program_.finish(program_.forward(buffer_.gather_rows(matrix, chunk))));
+    for_own_outputs(matrix, rows, [&](const at::Tensor& outputs, std::int64_t begin, const Batch& /*batch*/) {
+        all.narrow(0, begin, outputs.size(0)).copy_(program_.finish(outputs));
     });
     if (all.numel() > 0) {
         ranks_.sum(all); // each prediction is zero at all ranks but one: the sum is exact

@@ -3,6 +3,7 @@
 
 #include "model/messages.h"
 #include "worker/batch.h"
+#include "worker/engine.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
 
@@ -12,24 +13,31 @@
 
 namespace muster::worker {
 
-/// Evaluates a program. References outlive it. One thread; with several ranks, all call it alike.
+/// Evaluates a model through its engine. References outlive it. One thread; with several ranks, all call it alike.
 class Evaluator {
 public:
-    Evaluator(ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks);
+    /// `program` turns the engine's outputs into what a consumer sees.
+    Evaluator(Engine& engine,
+              const ModelProgram& program,
+              const Recipe& recipe,
+              const Preprocessing& preprocessing,
+              Ranks& ranks);
 
-    /// Computes the scores on rows of `matrix`. Every rank predicts its share of the rows, all get all predictions and
+    /// Computes the scores on rows of `matrix`. Every rank predicts its part of the rows, all get all predictions and
     /// compute the same scores, so neither the scores nor what is decided by them depends on the shares.
     /// Throws what the group throws.
     /// Of a text, `rows` are the first ones of samples.
     [[nodiscard]] std::vector<Score> scores(const Matrix& matrix, std::span<const std::int64_t> rows);
 
 private:
-    /// Calls `each` with pieces of this rank's part of `rows`, and where each begins in the whole.
+    /// Calls `each` with the outputs of a piece of this rank's part of `rows`, where it begins in the whole, and its
+    /// batch; not at ranks that do not hold the end of the model.
     template <typename Each>
-    void for_own_chunks(std::span<const std::int64_t> rows, Each each) const;
+    void for_own_outputs(const Matrix& matrix, std::span<const std::int64_t> rows, Each each);
     std::vector<Score> text_scores(const Matrix& matrix, std::span<const std::int64_t> samples);
 
-    ModelProgram& program_;
+    Engine& engine_;
+    const ModelProgram& program_;
     TaskKind task_;
     std::int64_t outputs_;
     Ranks& ranks_;

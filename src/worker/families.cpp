@@ -14,7 +14,7 @@ at::ScalarType scalar_type(const Recipe& recipe) {
 }
 
 // Layer i computes weight_i, bias_i; relu between layers.
-torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs) {
+torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs, Weights weights) {
     torch::jit::Module module{"__torch__.muster.Mlp"};
     auto generator = at::detail::createCPUGenerator(recipe.seed);
     std::vector<std::int64_t> widths{columns};
@@ -26,6 +26,9 @@ torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::in
         const double bound = 1.0 / std::sqrt(static_cast<double>(widths[layer]));
         // Drawn in fp64 and rounded, so that fp32 and fp64 start from the same weights.
         const auto draw = [&](at::IntArrayRef shape) {
+            if (weights == Weights::absent) {
+                return at::empty(shape, at::TensorOptions{scalar_type(recipe)}.device(at::kMeta));
+            }
             return at::empty(shape, at::kDouble).uniform_(-bound, bound, generator).to(scalar_type(recipe));
         };
         const at::Tensor weight = draw({widths[layer + 1], widths[layer]});
@@ -40,10 +43,11 @@ torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::in
     return module;
 }
 
-torch::jit::Module build_family(const Recipe& recipe, const Preprocessing& preprocessing) {
+torch::jit::Module
+build_family(const Recipe& recipe, const Preprocessing& preprocessing, Weights weights, const ModelStage& stage) {
     return recipe.model.family == "transformer"
-               ? build_transformer(recipe, preprocessing.outputs())
-               : build_mlp(recipe, preprocessing.encoded_columns(), preprocessing.outputs());
+               ? build_transformer(recipe, preprocessing.outputs(), weights, stage)
+               : build_mlp(recipe, preprocessing.encoded_columns(), preprocessing.outputs(), weights);
 }
 
 } // namespace muster::worker

@@ -3,24 +3,32 @@
 
 #include "model/preprocessing.h"
 #include "model/recipe.h"
+#include "model/stage.h"
 
 #include <torch/csrc/jit/api/module.h>
 
 namespace muster::worker {
 
-/// Builds the family of a checked recipe.
+/// Whether a module is built to be trained, or only to be looked at: without memory for its weights.
+enum class Weights { drawn, absent };
+
+/// Builds the family of a checked recipe, or the blocks of `stage` of it.
 ///   mlp          linear layers with relu between; weights uniform in +-1/sqrt(inputs), as torch.nn.Linear draws them
 ///   transformer  a decoder that predicts the next token (GPT-2's arrangement): `layers` holds an embedding of tokens
 ///                and positions, blocks of causal attention and a perceptron of four widths with gelu, each behind a
 ///                layer norm and added to what it got, and a head; weights normal with deviation 0.02, those that end
 ///                a residual branch divided by sqrt(2 x blocks), biases 0
 /// Weights are drawn in fp64 and rounded, so that fp32 and fp64 start alike; each block of a chain draws from a
-/// generator of its own, so that whoever holds a part of a model starts as the whole would.
-[[nodiscard]] torch::jit::Module build_family(const Recipe& recipe, const Preprocessing& preprocessing);
+/// generator of its own, so that whoever holds a part of a model starts as the whole would. Blocks keep their names,
+/// which are their positions in the whole.
+[[nodiscard]] torch::jit::Module
+build_family(const Recipe& recipe, const Preprocessing& preprocessing, Weights weights, const ModelStage& stage = {});
 
 /// One family each; `outputs` of Preprocessing.
-[[nodiscard]] torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs);
-[[nodiscard]] torch::jit::Module build_transformer(const Recipe& recipe, std::int64_t vocabulary);
+[[nodiscard]] torch::jit::Module
+build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs, Weights weights);
+[[nodiscard]] torch::jit::Module
+build_transformer(const Recipe& recipe, std::int64_t vocabulary, Weights weights, const ModelStage& stage);
 
 /// The recipe's number type.
 [[nodiscard]] at::ScalarType scalar_type(const Recipe& recipe);

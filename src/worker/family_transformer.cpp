@@ -44,21 +44,23 @@ def forward(self, x: Tensor) -> Tensor:
 /// One block of the chain under construction.
 class Block {
 public:
-    Block(const char* kind, std::int64_t position, const Recipe& recipe)
-        : module_{fmt::format("__torch__.muster.{}_{}", kind, position)}, type_{scalar_type(recipe)},
+    Block(const char* kind, std::int64_t position, const Recipe& recipe, Weights weights)
+        : module_{fmt::format("__torch__.muster.{}_{}", kind, position)}, type_{scalar_type(recipe)}, weights_{weights},
           generator_{at::detail::createCPUGenerator(seed_of(recipe.seed, position))} {}
 
     void normal(const std::string& name, at::IntArrayRef shape, double scale = 1.0) {
-        add(name, at::empty(shape, at::kDouble).normal_(0.0, deviation * scale, generator_));
+        add(name, shape, [&](at::Tensor values) { values.normal_(0.0, deviation * scale, generator_); });
     }
-    void zeros(const std::string& name, std::int64_t size) { add(name, at::zeros({size}, at::kDouble)); }
+    void zeros(const std::string& name, std::int64_t size) {
+        add(name, {size}, [](at::Tensor values) { values.zero_(); });
+    }
     void linear(const std::string& name, std::int64_t outputs, std::int64_t inputs, double scale = 1.0) {
         const std::string prefix = name.empty() ? "" : name + "_";
         normal(prefix + "weight", {outputs, inputs}, scale);
         zeros(prefix + "bias", outputs);
     }
     void norm(const std::string& name, std::int64_t width) {
-        add(name + "_weight", at::ones({width}, at::kDouble));
+        add(name + "_weight", {width}, [](at::Tensor values) { values.fill_(1.0); });
         zeros(name + "_bias", width);
     }
     void whole(const char* name, std::int64_t value) { module_.register_attribute(name, c10::IntType::get(), value); }
@@ -76,19 +78,27 @@ private:
         }
         return random.next();
     }
-    void add(const std::string& name, const at::Tensor& values) {
+    template <typename Fill>
+    void add(const std::string& name, at::IntArrayRef shape, Fill fill) {
+        const bool drawn = weights_ == Weights::drawn;
+        at::Tensor values =
+            at::empty(shape, drawn ? at::TensorOptions{at::kDouble} : at::TensorOptions{type_}.device(at::kMeta));
+        if (drawn) {
+            fill(values);
+        }
         module_.register_parameter(name, values.to(type_).requires_grad_(true), false);
     }
 
     torch::jit::Module module_;
     at::ScalarType type_;
+    Weights weights_;
     at::Generator generator_;
 };
 
-torch::jit::Module decoder(const Recipe& recipe, std::int64_t position) {
+torch::jit::Module decoder(const Recipe& recipe, std::int64_t position, Weights weights) {
     const std::int64_t width = recipe.model.width;
     const double residual = 1.0 / std::sqrt(2.0 * static_cast<double>(recipe.model.layers));
-    Block block{"Decoder", position, recipe};
+    Block block{"Decoder", position, recipe, weights};
     block.whole("heads", recipe.model.heads);
     block.norm("norm_1", width);
     block.linear("attention", 3 * width, width);
@@ -99,29 +109,35 @@ torch::jit::Module decoder(const Recipe& recipe, std::int64_t position) {
     return block.with(decoder_source);
 }
 
+torch::jit::Module embedding(const Recipe& recipe, std::int64_t vocabulary, Weights weights) {
+    Block block{"Embedding", 0, recipe, weights};
+    block.normal("token", {vocabulary, recipe.model.width});
+    block.normal("position", {recipe.data.text->sequence, recipe.model.width});
+    return block.with(embedding_source);
+}
+
+torch::jit::Module head(const Recipe& recipe, std::int64_t position, std::int64_t vocabulary, Weights weights) {
+    Block block{"Head", position, recipe, weights};
+    block.norm("norm", recipe.model.width);
+    block.linear("", vocabulary, recipe.model.width);
+    return block.with(head_source);
+}
+
 } // namespace
 
-torch::jit::Module build_transformer(const Recipe& recipe, std::int64_t vocabulary) {
-    const std::int64_t width = recipe.model.width;
+torch::jit::Module
+build_transformer(const Recipe& recipe, std::int64_t vocabulary, Weights weights, const ModelStage& stage) {
+    const std::int64_t last = block_count(recipe) - 1;
+    const ModelStage part = stage.whole() ? ModelStage{.first_block = 0, .blocks = last + 1} : stage;
     torch::jit::Module layers{"__torch__.muster.Layers"};
     std::string source = "def forward(self, x: Tensor) -> Tensor:\n";
-    std::int64_t count = 0;
-    const auto append = [&](const torch::jit::Module& block) {
-        layers.register_module(std::to_string(count), block);
-        source += fmt::format("    x = getattr(self, \"{}\").forward(x)\n", count);
-        ++count;
-    };
-    Block embedding{"Embedding", 0, recipe};
-    embedding.normal("token", {vocabulary, width});
-    embedding.normal("position", {recipe.data.text->sequence, width});
-    append(embedding.with(embedding_source));
-    for (std::int64_t i = 0; i < recipe.model.layers; ++i) {
-        append(decoder(recipe, count));
+    for (std::int64_t position = part.first_block; position < part.end(); ++position) {
+        layers.register_module(std::to_string(position),
+                               position == 0      ? embedding(recipe, vocabulary, weights)
+                               : position == last ? head(recipe, position, vocabulary, weights)
+                                                  : decoder(recipe, position, weights));
+        source += fmt::format("    x = getattr(self, \"{}\").forward(x)\n", position);
     }
-    Block head{"Head", count, recipe};
-    head.norm("norm", width);
-    head.linear("", vocabulary, width);
-    append(head.with(head_source));
     layers.define(source + "    return x\n");
     torch::jit::Module root{"__torch__.muster.Transformer"};
     root.register_module("layers", layers);

@@ -47,27 +47,44 @@ double Optimizer::learning_rate() const {
     return settings_.learning_rate * 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
 }
 
-void Optimizer::clip() {
+double Optimizer::squares_of_gradients() const {
+    if (settings_.clip_norm <= 0.0) {
+        return 0.0;
+    }
+    double squares = 0.0;
+    for (const at::Tensor& parameter : parameters_) {
+        const double norm = at::linalg_vector_norm(parameter.grad()).item<double>();
+        squares += norm * norm;
+    }
+    return squares;
+}
+
+void Optimizer::clip(std::optional<double> whole_norm) {
     if (settings_.clip_norm <= 0.0) {
         return;
     }
-    std::vector<at::Tensor> norms;
-    for (const at::Tensor& gradient : gradients_) {
-        norms.push_back(at::linalg_vector_norm(gradient));
+    at::Tensor whole;
+    if (whole_norm) {
+        whole = at::scalar_tensor(*whole_norm, gradients_.front().options());
+    } else {
+        std::vector<at::Tensor> norms;
+        for (const at::Tensor& gradient : gradients_) {
+            norms.push_back(at::linalg_vector_norm(gradient));
+        }
+        whole = at::linalg_vector_norm(at::stack(norms));
     }
-    const at::Tensor whole = at::linalg_vector_norm(at::stack(norms));
     const at::Tensor factor = at::clamp_max(settings_.clip_norm / (whole + clip_epsilon), 1.0);
     for (at::Tensor& gradient : gradients_) {
         gradient.mul_(factor);
     }
 }
 
-void Optimizer::step() {
+void Optimizer::step(std::optional<double> whole_norm) {
     const c10::AutoGradMode no_grad{false};
     for (std::size_t i = 0; i < parameters_.size(); ++i) {
         gradients_[i] = parameters_[i].grad();
     }
-    clip();
+    clip(whole_norm);
     const double rate = learning_rate();
     if (settings_.kind == OptimizerKind::adamw) {
         for (at::Tensor& count : counts_) {

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 namespace muster::worker {
@@ -19,13 +20,16 @@ public:
     /// 1 / warm_up on; then it stays, or falls as CosineAnnealingLR does with T_max = steps - warm_up.
     Optimizer(const RecipeOptimizer& settings, std::vector<at::Tensor> parameters, std::int64_t steps);
 
-    /// Makes one step. Every parameter must have a gradient.
-    void step();
+    /// Makes one step. Every parameter must have a gradient. `whole_norm`: the norm of the whole model's gradient,
+    /// where these parameters are only a part of it.
+    void step(std::optional<double> whole_norm = {});
+    /// The sum of squares of these parameters' gradients; 0, when nobody clips by it.
+    [[nodiscard]] double squares_of_gradients() const;
     /// Learning rate of the next step.
     [[nodiscard]] double learning_rate() const;
 
 private:
-    void clip();
+    void clip(std::optional<double> whole_norm);
 
     RecipeOptimizer settings_;
     std::int64_t steps_;

@@ -14,7 +14,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <mutex>
+#include <numeric>
 #include <system_error>
 
 namespace muster::worker {
@@ -61,7 +63,61 @@ Result<void> check_fit(const Recipe& recipe, const Preprocessing& preprocessing)
     return {};
 }
 
+/// Checks that the model has these blocks.
+Result<void> check_stage(const Recipe& recipe, const ModelStage& stage) {
+    const std::int64_t blocks = block_count(recipe);
+    if (stage.whole() || (stage.first_block >= 0 && stage.blocks > 0 && stage.first_block < blocks &&
+                          stage.blocks <= blocks - stage.first_block)) {
+        return {};
+    }
+    return misfit("/model/family",
+                  blocks == 0
+                      ? "a model of family \"" + recipe.model.family + "\" is no chain of blocks and cannot be cut"
+                      : "blocks " + std::to_string(stage.first_block) + " to " + std::to_string(stage.end() - 1) +
+                            " are not among the model's " + std::to_string(blocks));
+}
+
+Result<torch::jit::Module>
+build_checked(const Recipe& recipe, const Preprocessing& preprocessing, Weights weights, const ModelStage& stage) {
+    if (auto fit = check_fit(recipe, preprocessing); !fit) {
+        return std::move(fit).error();
+    }
+    if (auto has = check_stage(recipe, stage); !has) {
+        return std::move(has).error();
+    }
+    return build_family(recipe, preprocessing, weights, stage);
+}
+
 } // namespace
+
+std::int64_t ParameterShape::elements() const {
+    return std::accumulate(sizes.begin(), sizes.end(), std::int64_t{1}, std::multiplies{});
+}
+
+Result<std::vector<ParameterShape>>
+parameter_shapes(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage) {
+    const auto module = build_checked(recipe, preprocessing, Weights::absent, stage);
+    if (!module) {
+        return module.error();
+    }
+    std::vector<ParameterShape> shapes;
+    for (const auto& parameter : module->named_parameters()) {
+        shapes.push_back({parameter.name, parameter.value.sizes().vec()});
+    }
+    return shapes;
+}
+
+std::int64_t elements_of(const std::vector<ParameterShape>& shapes) {
+    std::int64_t elements = 0;
+    for (const ParameterShape& shape : shapes) {
+        elements += shape.elements();
+    }
+    return elements;
+}
+
+std::int64_t number_bytes(const Recipe& recipe) {
+    return recipe.number_type == NumberType::fp64 ? 8 : 4;
+}
 
 void prepare_thread(int threads) {
     torch::jit::setGraphExecutorOptimize(false);
@@ -87,11 +143,13 @@ ModelProgram::~ModelProgram() = default;
 ModelProgram::ModelProgram(ModelProgram&&) noexcept = default;
 ModelProgram& ModelProgram::operator=(ModelProgram&&) noexcept = default;
 
-Result<ModelProgram> ModelProgram::build(const Recipe& recipe, const Preprocessing& preprocessing) {
-    if (auto fit = check_fit(recipe, preprocessing); !fit) {
-        return std::move(fit).error();
+Result<ModelProgram>
+ModelProgram::build(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage) {
+    auto module = build_checked(recipe, preprocessing, Weights::drawn, stage);
+    if (!module) {
+        return std::move(module).error();
     }
-    auto state = std::make_unique<State>(State{build_family(recipe, preprocessing), recipe, preprocessing, {}});
+    auto state = std::make_unique<State>(State{std::move(*module), recipe, preprocessing, {}});
     for (const at::Tensor& parameter : state->module.parameters()) {
         state->parameters.push_back(parameter);
     }
@@ -123,7 +181,7 @@ std::int64_t ModelProgram::parameter_count() const {
 }
 
 std::int64_t ModelProgram::parameter_bytes() const {
-    return parameter_count() * (state_->recipe.number_type == NumberType::fp64 ? 8 : 4);
+    return parameter_count() * number_bytes(state_->recipe);
 }
 
 std::string ModelProgram::parameters_digest() const {

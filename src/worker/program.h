@@ -5,6 +5,7 @@
 #include "base/result.h"
 #include "model/preprocessing.h"
 #include "model/recipe.h"
+#include "model/stage.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -21,20 +22,42 @@ namespace muster::worker {
 /// Thread counts change the last bits of large sums, so they are always set and never guessed.
 void prepare_thread(int threads);
 
-/// A model that maps encoded rows to outputs. One thread at a time.
+/// A trained tensor as it is called in the whole model, and its shape.
+struct ParameterShape {
+    std::string name; ///< e.g. "layers.3.up_weight"
+    std::vector<std::int64_t> sizes;
+
+    [[nodiscard]] std::int64_t elements() const;
+};
+
+/// The trained tensors of a model, or of one stage of it, in their order, without building it: no memory for weights.
+/// Errors: those of ModelProgram::build.
+[[nodiscard]] Result<std::vector<ParameterShape>>
+parameter_shapes(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage = {});
+
+/// Scalars of all these.
+[[nodiscard]] std::int64_t elements_of(const std::vector<ParameterShape>& shapes);
+
+/// Bytes of a number of the recipe's type.
+[[nodiscard]] std::int64_t number_bytes(const Recipe& recipe);
+
+/// A model that maps encoded rows to outputs, or one stage of it. One thread at a time.
 class ModelProgram {
 public:
     /// Builds the family of `recipe` for the width and outputs of `preprocessing`, with weights drawn from
-    /// recipe.seed by generators of its own (families.h).
-    /// Errors: invalid_argument, when recipe, target and each other do not fit.
-    [[nodiscard]] static Result<ModelProgram> build(const Recipe& recipe, const Preprocessing& preprocessing);
+    /// recipe.seed by generators of its own (families.h); of a chain only the blocks of `stage`, which never take
+    /// memory elsewhere.
+    /// Errors: invalid_argument, when recipe, target and each other do not fit, or the model has no such blocks.
+    [[nodiscard]] static Result<ModelProgram>
+    build(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage = {});
     ~ModelProgram();
     ModelProgram(ModelProgram&&) noexcept;
     ModelProgram& operator=(ModelProgram&&) noexcept;
 
     /// Computes outputs: `rows` [n, encoded columns] in the recipe's number type, returns [n, outputs]. Regression:
     /// standardised; classification: logits. Of a language model `rows` is int64 [n, tokens], at most the recipe's
-    /// sequence, and what comes back are the logits of each next token [n, tokens, outputs].
+    /// sequence, and what comes back are the logits of each next token [n, tokens, outputs]. A stage takes what the
+    /// block before it gave, and gives what the one behind it takes.
     /// Records for backward unless grad mode is off.
     [[nodiscard]] at::Tensor forward(const at::Tensor& rows);
     /// Turns what forward() returned into what a consumer sees, float64 of the same shape: target units or
@@ -48,9 +71,9 @@ public:
     /// SHA-256 over the raw bytes of all parameters in order, hex.
     [[nodiscard]] std::string parameters_digest() const;
 
-    /// Writes the archive that plain torch.jit.load runs on raw rows (api/model.md): preprocessing, the model and its
-    /// finish in one module. `fd` is written from its current position and stays the caller's.
-    /// Throws std::system_error when writing fails.
+    /// Writes, of a whole model, the archive that plain torch.jit.load runs on raw rows (api/model.md): preprocessing,
+    /// the model and its finish in one module. `fd` is written from its current position and stays the caller's. Throws
+    /// std::system_error when writing fails.
     void export_archive(int fd) const;
     /// The same into a file. Throws std::system_error.
     void export_archive(const std::filesystem::path& path) const;

@@ -4,6 +4,7 @@
 #include "model/preprocessing.h"
 #include "model/recipe.h"
 #include "worker/batch.h"
+#include "worker/engine.h"
 #include "worker/optimizer.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
@@ -13,15 +14,6 @@
 #include <span>
 
 namespace muster::worker {
-
-/// What a step told all ranks alike.
-struct StepOutcome {
-    double loss{};     ///< mean over the global batch
-    bool finite{true}; ///< false: the loss is not a number; nothing was changed
-    bool stop{false};  ///< some rank wanted to stop; nothing was changed
-    double compute_seconds{};
-    double wait_seconds{};
-};
 
 /// Makes steps. References outlive it. One thread, the same sequence of steps on every rank.
 ///

@@ -2,10 +2,11 @@
 
 #include "base/digest.h"
 #include "worker/baselines.h"
+#include "worker/data_parallel.h"
 #include "worker/evaluation.h"
+#include "worker/pipeline.h"
 #include "worker/ranks.h"
 #include "worker/sampler.h"
-#include "worker/step.h"
 
 #include <algorithm>
 #include <bit>
@@ -21,6 +22,34 @@ RowSplit split_of(const Recipe& recipe, std::int64_t rows) {
                             : split_rows(rows, recipe.data.validation, recipe.seed);
 }
 
+/// Who cuts a batch: the members by their shares; of a model in stages nobody.
+std::vector<std::int64_t> shares_of(const TrainingOrder& order) {
+    std::vector<std::int64_t> shares = order.batch_rows;
+    if (!order.stages.empty()) {
+        std::fill(shares.begin() + 1, shares.end(), 0);
+    }
+    return shares;
+}
+
+Result<void> check(const TrainingOrder& order) {
+    const std::size_t members = order.group ? static_cast<std::size_t>(order.group->getSize()) : 1;
+    const bool negative = std::ranges::any_of(order.batch_rows, [](std::int64_t rows) { return rows < 0; });
+    if (order.batch_rows.size() != members || negative ||
+        std::accumulate(order.batch_rows.begin(), order.batch_rows.end(), std::int64_t{0}) < 1) {
+        return Error{ErrorCode::invalid_argument,
+                     "the plan gives shares for " + std::to_string(order.batch_rows.size()) + " of " +
+                         std::to_string(members) + " members, or no rows at all"};
+    }
+    const bool equal =
+        std::ranges::all_of(order.batch_rows, [&](std::int64_t rows) { return rows == order.batch_rows.front(); });
+    if (!order.stages.empty() && (members < 2 || order.stages.size() != members || order.micro_rows < 1 || !equal)) {
+        return Error{ErrorCode::invalid_argument,
+                     "the plan gives " + std::to_string(order.stages.size()) + " stages for " +
+                         std::to_string(members) + " members, or micro-batches of no rows"};
+    }
+    return {};
+}
+
 /// A training under way.
 class Training {
 public:
@@ -30,30 +59,35 @@ public:
              const MatrixSet& matrices,
              const TrainingOrder& order)
         : program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, matrices_{matrices}, order_{order},
-          ranks_{order.group, order.batch_rows}, split_{split_of(recipe, matrices.train.rows)},
+          ranks_{order.group, shares_of(order)}, split_{split_of(recipe, matrices.train.rows)},
           training_rows_{std::ssize(split_.training)}, steps_{recipe.epochs *
-                                                              batches_per_epoch(training_rows_, ranks_.batch())},
-          evaluator_{program, recipe, preprocessing, ranks_} {}
+                                                              batches_per_epoch(training_rows_, ranks_.batch())} {}
 
     Result<Done> run() {
         if (!ranks_.agree(fingerprint())) {
             return Error{ErrorCode::conflict, "the members do not train on the same data with the same plan"};
         }
-        ranks_.copy_from_first(program_.parameters());
-        {
-            const std::int64_t rows_max = ranks_.shares()[ranks_.rank()] + 1; // a short batch may round up
-            TrainingStep step{program_, recipe_, preprocessing_, ranks_, rows_max, steps_};
-            for (std::int64_t epoch = 0; epoch < recipe_.epochs && !done_.stopped_early; ++epoch) {
-                if (auto trained = run_epoch(step, epoch); !trained) {
-                    return std::move(trained).error();
-                }
-                finish_epoch(epoch);
+        const auto engine = make_engine();
+        Evaluator evaluator{*engine, program_, recipe_, preprocessing_, ranks_};
+        for (std::int64_t epoch = 0; epoch < recipe_.epochs && !done_.stopped_early; ++epoch) {
+            if (auto trained = run_epoch(*engine, epoch); !trained) {
+                return std::move(trained).error();
             }
+            finish_epoch(evaluator, epoch);
         }
-        return finish();
+        return finish(*engine, evaluator);
     }
 
 private:
+    std::unique_ptr<Engine> make_engine() {
+        if (!order_.stages.empty()) {
+            return std::make_unique<Pipeline>(
+                program_, recipe_, preprocessing_, ranks_, order_.stages, order_.micro_rows, steps_);
+        }
+        ranks_.copy_from_first(program_.parameters());
+        return std::make_unique<DataParallel>(program_, recipe_, preprocessing_, ranks_, steps_);
+    }
+
     /// What must be equal at all members; a mismatch would otherwise train a model of nothing.
     std::vector<std::int64_t> fingerprint() const {
         const auto number = [](const std::string& hex) {
@@ -63,10 +97,14 @@ private:
         };
         Sha256 shares;
         shares.update(std::as_bytes(std::span{ranks_.shares()}));
+        for (const ModelStage& stage : order_.stages) {
+            shares.update(std::as_bytes(std::span{&stage.first_block, 1}));
+            shares.update(std::as_bytes(std::span{&stage.blocks, 1}));
+        }
         return {matrices_.train.rows,
                 matrices_.test.rows,
                 matrices_.train.columns,
-                program_.parameter_count(),
+                order_.stages.empty() ? program_.parameter_count() : order_.micro_rows,
                 steps_,
                 static_cast<std::int64_t>(recipe_.number_type),
                 std::bit_cast<std::int64_t>(recipe_.seed),
@@ -74,7 +112,7 @@ private:
                 number(shares.finish_hex())};
     }
 
-    Result<void> run_epoch(TrainingStep& step, std::int64_t epoch) {
+    Result<void> run_epoch(Engine& engine, std::int64_t epoch) {
         order_of_epoch_ = split_.training;
         if (recipe_.data.text) {
             const std::int64_t shift =
@@ -85,10 +123,9 @@ private:
         const std::int64_t batches = batches_per_epoch(training_rows_, ranks_.batch());
         for (std::int64_t index = 0; index < batches; ++index) {
             const Interval whole = global_batch(training_rows_, ranks_.batch(), index);
-            const Interval own = ranks_.own_part(whole);
             const std::span<const std::int64_t> rows = std::span{order_of_epoch_}.subspan(
-                static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size()));
-            const StepOutcome outcome = step.run(matrices_.train, rows, whole.size(), order_.stop.stop_requested());
+                static_cast<std::size_t>(whole.begin), static_cast<std::size_t>(whole.size()));
+            const StepOutcome outcome = engine.step(matrices_.train, rows, order_.stop.stop_requested());
             const std::int64_t number = done_.steps + 1;
             if (outcome.stop) {
                 return Error{ErrorCode::unavailable, "stopped at step " + std::to_string(number)};
@@ -97,7 +134,7 @@ private:
                 return Error{ErrorCode::invalid_argument, "loss is not a number at step " + std::to_string(number)};
             }
             done_.steps = number;
-            done_.rows += own.size();
+            done_.rows += engine.own_part(whole).size();
             done_.compute_seconds += outcome.compute_seconds;
             loss_ = outcome.loss;
             const SteadyTime now = std::chrono::steady_clock::now();
@@ -111,11 +148,11 @@ private:
         return {};
     }
 
-    void finish_epoch(std::int64_t epoch) {
+    void finish_epoch(Evaluator& evaluator, std::int64_t epoch) {
         if (!split_.validation.empty()) {
             const SteadyTime begin = std::chrono::steady_clock::now();
             const double waited = ranks_.wait_seconds();
-            validation_ = evaluator_.scores(matrices_.train, split_.validation);
+            validation_ = evaluator.scores(matrices_.train, split_.validation);
             done_.compute_seconds +=
                 seconds_between(begin, std::chrono::steady_clock::now()) - (ranks_.wait_seconds() - waited);
             done_.stopped_early = recipe_.stop_when_met && !order_.requirements.empty() &&
@@ -172,13 +209,13 @@ private:
         return sets;
     }
 
-    Done finish() {
+    Done finish(Engine& engine, Evaluator& evaluator) {
         const std::vector<RowSet> sets = row_sets();
         std::vector<EvaluationResult> results;
         for (const RowSet& set : sets) {
-            results.push_back({"trained", set.name, evaluator_.scores(*set.matrix, set.rows)});
+            results.push_back({"trained", set.name, evaluator.scores(*set.matrix, set.rows)});
         }
-        done_.parameters_digest = program_.parameters_digest();
+        done_.parameters_digest = engine.parameters_digest();
         // Rank 0 goes on alone: nothing after this line is collective.
         if (ranks_.rank() == 0) {
             auto others = baselines(recipe_, preprocessing_, matrices_.train, split_.training, sets);
@@ -201,7 +238,6 @@ private:
     RowSplit split_;
     std::int64_t training_rows_;
     std::int64_t steps_;
-    Evaluator evaluator_;
     std::vector<std::int64_t> order_of_epoch_;
     std::vector<Score> validation_;
     SteadyTime reported_{std::chrono::steady_clock::now()};
@@ -221,13 +257,8 @@ Result<Done> train(ModelProgram& program,
                    const Preprocessing& preprocessing,
                    const MatrixSet& matrices,
                    const TrainingOrder& order) {
-    const std::size_t members = order.group ? static_cast<std::size_t>(order.group->getSize()) : 1;
-    const bool negative = std::ranges::any_of(order.batch_rows, [](std::int64_t rows) { return rows < 0; });
-    if (order.batch_rows.size() != members || negative ||
-        std::accumulate(order.batch_rows.begin(), order.batch_rows.end(), std::int64_t{0}) < 1) {
-        return Error{ErrorCode::invalid_argument,
-                     "the plan gives shares for " + std::to_string(order.batch_rows.size()) + " of " +
-                         std::to_string(members) + " members, or no rows at all"};
+    if (auto checked = check(order); !checked) {
+        return std::move(checked).error();
     }
     if (row_counts(recipe, matrices.train.rows).training < 1) {
         return Error{ErrorCode::invalid_argument,

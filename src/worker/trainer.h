@@ -1,4 +1,4 @@
-/// Trains a model alone or with others: synchronous data parallelism in layout "whole".
+/// Trains a model alone or with others, in layout "whole": data parallelism, or a pipeline of its stages.
 #pragma once
 
 #include "base/clock.h"
@@ -6,6 +6,7 @@
 #include "model/messages.h"
 #include "model/recipe.h"
 #include "model/scoring.h"
+#include "model/stage.h"
 #include "worker/matrix.h"
 #include "worker/program.h"
 
@@ -29,6 +30,8 @@ struct RowCounts {
 struct TrainingOrder {
     c10::intrusive_ptr<c10d::ProcessGroup> group{};     ///< null: one function alone
     std::vector<std::int64_t> batch_rows{};             ///< by rank: rows of each full global batch; 0 is allowed
+    std::vector<ModelStage> stages{};                   ///< by rank, in the order of the chain; empty: data parallelism
+    std::int64_t micro_rows{};                          ///< rows of a micro-batch, with stages
     std::vector<PerformanceRequirement> requirements{}; ///< for recipe.stop_when_met
     std::function<void(const Progress&)> progress{};    ///< called on the training thread; job, generation left empty
     std::function<std::int64_t()> bytes_sent{};         ///< of the data plane since start; may be empty
@@ -38,7 +41,8 @@ struct TrainingOrder {
 };
 
 /// Trains `program` for the recipe's epochs and evaluates it. Runs on the calling thread (see prepare_thread) until
-/// done; all members must pass the same recipe, data and batch_rows.
+/// done; all members must pass the same recipe, data, batch_rows and stages. With stages `program` holds the own one,
+/// and every member works on all rows: batch_rows are the whole batch for each.
 ///
 /// Returns Done without job, generation and model (the caller writes the archive); evaluations and preprocessing are
 /// filled at rank 0: "trained", "naive", "linear" on "training", "validation" and "test" rows.

@@ -1,0 +1,19 @@
+#include "worker/data_parallel.h"
+
+namespace muster::worker {
+
+DataParallel::DataParallel(
+    ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks, std::int64_t steps)
+    : program_{program}, ranks_{ranks},
+      step_{program, recipe, preprocessing, ranks, ranks.shares()[ranks.rank()] + 1, steps} {
+} // a short batch rounds up
+
+StepOutcome DataParallel::step(const Matrix& matrix, std::span<const std::int64_t> rows, bool stop_wanted) {
+    const Interval own = ranks_.own_part({0, std::ssize(rows)});
+    return step_.run(matrix,
+                     rows.subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size())),
+                     std::ssize(rows),
+                     stop_wanted);
+}
+
+} // namespace muster::worker

@@ -1,0 +1,33 @@
+/// Data parallelism: every rank holds the whole model and works on its part of the rows.
+#pragma once
+
+#include "worker/engine.h"
+#include "worker/program.h"
+#include "worker/ranks.h"
+#include "worker/step.h"
+
+namespace muster::worker {
+
+/// The engine of one function, or of several in proportion to their shares. References outlive it.
+class DataParallel final : public Engine {
+public:
+    /// `steps` is the length of the training.
+    DataParallel(ModelProgram& program,
+                 const Recipe& recipe,
+                 const Preprocessing& preprocessing,
+                 Ranks& ranks,
+                 std::int64_t steps);
+
+    StepOutcome step(const Matrix& matrix, std::span<const std::int64_t> rows, bool stop_wanted) override;
+    [[nodiscard]] Interval own_part(Interval whole) const override { return ranks_.own_part(whole); }
+    at::Tensor forward(const at::Tensor& rows) override { return program_.forward(rows); }
+    [[nodiscard]] std::int64_t forward_rows_max() const override { return 0; }
+    [[nodiscard]] std::string parameters_digest() override { return program_.parameters_digest(); }
+
+private:
+    ModelProgram& program_;
+    Ranks& ranks_;
+    TrainingStep step_;
+};
+
+} // namespace muster::worker

@@ -1,0 +1,88 @@
+/// Pipeline parallelism: every rank holds a run of the model's blocks, micro-batches pass through all of them.
+/// Source: 1F1B, the schedule of PipeDream-Flush (Narayanan et al., "Memory-Efficient Pipeline-Parallel DNN Training",
+/// ICML 2021).
+#pragma once
+
+#include "model/stage.h"
+#include "worker/batch.h"
+#include "worker/engine.h"
+#include "worker/optimizer.h"
+#include "worker/program.h"
+#include "worker/ranks.h"
+#include "worker/stage_link.h"
+
+#include <deque>
+#include <optional>
+#include <vector>
+
+namespace muster::worker {
+
+/// The engine of one stage. Ranks are the stages in the order of the chain. The result is that of the whole model in
+/// one process, up to the order in which micro-batches are summed. References outlive it.
+///
+/// Memory: own parameters, gradients and optimizer state, and activations of as many micro-batches as there are stages
+/// from here to the end; with ModelStage::recompute only what each of these got, and the activations of one.
+class Pipeline final : public Engine {
+public:
+    /// `program` holds the blocks of `stages[rank]`; `micro_rows` is the size of a micro-batch, `steps` the length of
+    /// the training. `recipe` is one of a chain (block_count() > 0), with a group of stages.size() ranks.
+    Pipeline(ModelProgram& program,
+             const Recipe& recipe,
+             const Preprocessing& preprocessing,
+             Ranks& ranks,
+             const std::vector<ModelStage>& stages,
+             std::int64_t micro_rows,
+             std::int64_t steps);
+    ~Pipeline() override;
+    Pipeline(const Pipeline&) = delete;
+    Pipeline& operator=(const Pipeline&) = delete;
+
+    StepOutcome step(const Matrix& matrix, std::span<const std::int64_t> rows, bool stop_wanted) override;
+    [[nodiscard]] Interval own_part(Interval whole) const override { return whole; }
+    at::Tensor forward(const at::Tensor& rows) override;
+    [[nodiscard]] std::int64_t forward_rows_max() const override { return micro_rows_; }
+    /// SHA-256 over the digests of all stages in order.
+    [[nodiscard]] std::string parameters_digest() override;
+
+private:
+    /// A micro-batch between its forward and its backward pass.
+    struct Held {
+        at::Tensor input;  ///< what came; undefined at the first stage
+        at::Tensor output; ///< with what backward needs; undefined where it is computed again
+        Batch batch;       ///< first and last stage
+    };
+
+    [[nodiscard]] bool first() const { return stage_ == 0; }
+    [[nodiscard]] bool last() const { return stage_ + 1 == stages_; }
+    [[nodiscard]] std::span<const std::int64_t> micro_batch(std::int64_t index) const;
+    void forward_micro(std::int64_t index);
+    void backward_micro(std::int64_t index);
+    at::Tensor computed(const Held& held);
+    at::Tensor taken(StageInlet& inlet);
+    void put(StageOutlet& outlet, const at::Tensor& tensor);
+    [[nodiscard]] at::Tensor tell(bool stop_wanted);
+
+    ModelProgram& program_;
+    Ranks& ranks_;
+    Loss loss_;
+    std::size_t stage_;
+    std::size_t stages_;
+    bool recompute_;
+    std::int64_t micro_rows_;
+    std::vector<BatchBuffer> buffers_; ///< one for each micro-batch that can be held here
+    Optimizer optimizer_;
+    std::optional<StageInlet> activations_in_;
+    std::optional<StageOutlet> activations_out_;
+    std::optional<StageInlet> gradients_in_;
+    std::optional<StageOutlet> gradients_out_;
+
+    // Of the step that is under way.
+    const Matrix* matrix_{nullptr};
+    std::span<const std::int64_t> rows_;
+    std::int64_t count_{0}; ///< micro-batches
+    std::deque<Held> held_;
+    double loss_sum_{0.0};
+    double waited_{0.0};
+};
+
+} // namespace muster::worker

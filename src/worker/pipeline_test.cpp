@@ -1,0 +1,181 @@
+/// Models cut into stages: what each holds, and that together they train what one process would.
+#include "base/testing_text.h"
+#include "worker/testing_ranks.h"
+#include "worker/testing_text_problem.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace muster::worker {
+namespace {
+
+/// Stages of these numbers of blocks.
+std::vector<ModelStage> stages_of(const std::vector<std::int64_t>& blocks, bool recompute = false) {
+    std::vector<ModelStage> stages;
+    std::int64_t first = 0;
+    for (const std::int64_t count : blocks) {
+        stages.push_back({first, count, recompute});
+        first += count;
+    }
+    return stages;
+}
+
+struct Outcome {
+    std::vector<at::Tensor> parameters; ///< of all stages, in order
+    std::vector<Result<Done>> done;
+};
+
+Outcome train_in_stages(const TextProblem& problem,
+                        const std::vector<ModelStage>& stages,
+                        std::int64_t micro_rows,
+                        const std::function<void(int, TrainingOrder&)>& adjust = {}) {
+    std::vector<std::vector<at::Tensor>> parameters(stages.size());
+    std::vector<std::optional<Result<Done>>> done(stages.size());
+    run_ranks(static_cast<int>(stages.size()), [&](Group group) {
+        prepare_thread(1);
+        const auto rank = static_cast<std::size_t>(group->getRank());
+        auto program = ModelProgram::build(problem.recipe, problem.preprocessing, stages[rank]).value();
+        TrainingOrder order{.group = std::move(group),
+                            .batch_rows = std::vector<std::int64_t>(stages.size(), problem.recipe.batch),
+                            .stages = stages,
+                            .micro_rows = micro_rows};
+        if (adjust) {
+            adjust(static_cast<int>(rank), order);
+        }
+        done[rank] = train(program, problem.recipe, problem.preprocessing, problem.matrices, order);
+        for (const at::Tensor& parameter : program.parameters()) {
+            parameters[rank].push_back(parameter.detach().clone());
+        }
+    });
+    Outcome outcome;
+    for (std::size_t rank = 0; rank < stages.size(); ++rank) {
+        outcome.parameters.insert(outcome.parameters.end(), parameters[rank].begin(), parameters[rank].end());
+        outcome.done.push_back(std::move(*done[rank]));
+    }
+    return outcome;
+}
+
+TEST(Stages, hold_their_own_blocks_and_start_as_the_whole_does) {
+    const TextProblem problem;
+    const auto whole = problem.program();
+    const auto names = parameter_shapes(problem.recipe, problem.preprocessing).value();
+    std::map<std::string, at::Tensor> weights;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        weights[names[i].name] = whole.parameters()[i];
+    }
+    std::int64_t held = 0;
+    for (const ModelStage& stage : stages_of({1, 2, 1})) {
+        const auto part = ModelProgram::build(problem.recipe, problem.preprocessing, stage).value();
+        const auto own = parameter_shapes(problem.recipe, problem.preprocessing, stage).value();
+        ASSERT_EQ(own.size(), part.parameters().size());
+        for (std::size_t i = 0; i < own.size(); ++i) {
+            EXPECT_TRUE(part.parameters()[i].equal(weights.at(own[i].name))) << own[i].name;
+            EXPECT_EQ(part.parameters()[i].sizes().vec(), own[i].sizes) << own[i].name;
+        }
+        held += part.parameter_count();
+    }
+    EXPECT_EQ(held, whole.parameter_count());
+    EXPECT_EQ(elements_of(names), whole.parameter_count());
+    EXPECT_LT(ModelProgram::build(problem.recipe, problem.preprocessing, {1, 1}).value().parameter_count(), held / 2);
+}
+
+TEST(Stages, are_refused_where_the_model_has_no_such_blocks) {
+    const TextProblem text;
+    for (const ModelStage& stage : {ModelStage{3, 2}, ModelStage{-1, 2}, ModelStage{4, 1}, ModelStage{0, -1}}) {
+        const auto refused = ModelProgram::build(text.recipe, text.preprocessing, stage);
+        ASSERT_FALSE(refused.ok());
+        EXPECT_TRUE(has(refused.error().text(), "are not among the model's 4"));
+    }
+    const TestingProblem table;
+    const auto refused = ModelProgram::build(table.recipe, table.preprocessing, {0, 1});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_TRUE(has(refused.error().text(), "\"mlp\" is no chain of blocks and cannot be cut"));
+}
+
+TEST(Pipeline, trains_the_model_of_one_process) {
+    TextProblem problem;
+    problem.recipe.number_type = NumberType::fp64;
+    problem.recipe.epochs = 2;
+    problem.recipe.optimizer.clip_norm = 0.5; // of the whole gradient, which no stage has
+    const auto alone = train_with(problem, {16});
+    const Done& single = **alone[0].done;
+    struct Case {
+        std::vector<std::int64_t> blocks;
+        std::int64_t micro_rows;
+        bool recompute;
+    };
+    for (const Case& each : {Case{{2, 2}, 4, false},
+                             Case{{1, 3}, 5, true}, // a short micro-batch at the end of each batch
+                             Case{{1, 2, 1}, 3, true},
+                             Case{{1, 1, 1, 1}, 2, false},
+                             Case{{3, 1}, 100, false}}) { // one micro-batch
+        const auto split = train_in_stages(problem, stages_of(each.blocks, each.recompute), each.micro_rows);
+        SCOPED_TRACE(testing::PrintToString(each.blocks));
+        EXPECT_LT(relative_difference(split.parameters, alone[0].parameters), 1e-10);
+        for (const Result<Done>& done : split.done) {
+            ASSERT_TRUE(done.ok()) << done.error().text();
+            EXPECT_EQ(done->steps, single.steps);
+            EXPECT_EQ(done->parameters_digest, split.done[0]->parameters_digest);
+        }
+        for (const char* rows : {"training", "validation", "test"}) {
+            EXPECT_NEAR(
+                score(*split.done[0], "trained", rows, "log_loss"), score(single, "trained", rows, "log_loss"), 1e-9);
+        }
+    }
+}
+
+TEST(Pipeline, in_fp32_follows_the_loss_of_one_process) {
+    TextProblem problem;
+    const auto losses = [&](const std::function<void(std::function<void(int, TrainingOrder&)>)>& run) {
+        std::vector<double> seen;
+        run([&](int rank, TrainingOrder& order) {
+            order.progress_interval = {};
+            if (rank == 0) {
+                order.progress = [&](const Progress& progress) { seen.push_back(progress.loss); };
+            }
+        });
+        return seen;
+    };
+    const auto alone = losses([&](const auto& adjust) { train_with(problem, {16}, adjust); });
+    const auto split = losses([&](const auto& adjust) { train_in_stages(problem, stages_of({2, 2}), 4, adjust); });
+    ASSERT_EQ(alone.size(), split.size());
+    for (std::size_t i = 0; i < std::min<std::size_t>(20, alone.size()); ++i) {
+        EXPECT_NEAR(split[i] / alone[i], 1.0, 1e-5) << "step " << i + 1;
+    }
+}
+
+TEST(Pipeline, stops_everywhere_in_the_same_step) {
+    const TextProblem problem;
+    std::stop_source asked;
+    asked.request_stop();
+    const auto split = train_in_stages(problem, stages_of({1, 3}), 4, [&](int rank, TrainingOrder& order) {
+        if (rank == 1) {
+            order.stop = asked.get_token();
+        }
+    });
+    for (const Result<Done>& done : split.done) {
+        ASSERT_FALSE(done.ok());
+        EXPECT_TRUE(has(done.error().text(), "stopped at step 1"));
+    }
+}
+
+TEST(Pipeline, ends_everywhere_when_the_loss_is_not_a_number) {
+    TextProblem problem;
+    problem.recipe.optimizer.kind = OptimizerKind::sgd;
+    problem.recipe.optimizer.learning_rate = 1e30;
+    for (const Result<Done>& done : train_in_stages(problem, stages_of({2, 2}), 4).done) {
+        ASSERT_FALSE(done.ok());
+        EXPECT_TRUE(has(done.error().text(), "loss is not a number at step"));
+    }
+}
+
+TEST(Pipeline, refuses_stages_that_are_not_those_of_the_members) {
+    const TextProblem problem;
+    const auto split =
+        train_in_stages(problem, stages_of({2, 2}), 4, [](int, TrainingOrder& order) { order.stages.pop_back(); });
+    EXPECT_TRUE(has(split.done[0].error().text(), "the plan gives 1 stages for 2 members"));
+}
+
+} // namespace
+} // namespace muster::worker
