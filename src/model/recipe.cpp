@@ -43,6 +43,11 @@ std::int64_t block_count(const Recipe& recipe) {
     return recipe.model.family == "transformer" ? recipe.model.layers + embedding_and_head : 0;
 }
 
+std::int64_t micro_rows_of(const Recipe& recipe) {
+    const std::int64_t pieces = std::max<std::int64_t>(1, recipe.distribution.micro_batches);
+    return std::max<std::int64_t>(1, (recipe.batch + pieces - 1) / pieces);
+}
+
 std::string block_name(const Recipe& recipe, std::int64_t position) {
     if (position == 0) {
         return "embedding";
@@ -82,6 +87,11 @@ Result<void> check(const Recipe& recipe) {
     }
     if (auto fits = check_model(recipe); !fits) {
         return fits;
+    }
+    if (recipe.distribution.strategy == DistributionKind::pipeline && block_count(recipe) == 0) {
+        return wrong("/distribution/strategy",
+                     "a model of family \"" + recipe.model.family +
+                         "\" is no chain of blocks and cannot be cut into stages; a transformer can");
     }
     for (const std::string& name : recipe.metrics) {
         auto metric = metric_of(name);

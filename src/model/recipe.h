@@ -56,6 +56,16 @@ struct RecipeOptimizer {
     double clip_norm{0.0};           ///< the gradient's norm, over all parameters, is at most this; 0: any
 };
 
+/// How several functions may train together; `automatic` leaves it to the planner.
+enum class DistributionKind { automatic, one_function, data_parallel, pipeline };
+
+struct RecipeDistribution {
+    DistributionKind strategy{DistributionKind::automatic};
+    std::int64_t micro_batches{8}; ///< pipeline: pieces of a batch that pass through the stages one after the other
+
+    bool operator==(const RecipeDistribution&) const = default;
+};
+
 /// A recipe as its owner wrote it. Immutable; its digest names it.
 struct Recipe {
     std::string name;
@@ -69,6 +79,7 @@ struct Recipe {
     std::vector<std::string> metrics{};
     std::uint64_t seed{1};
     NumberType number_type{NumberType::fp32};
+    RecipeDistribution distribution{};
     bool stop_when_met{false}; ///< stop after an epoch whose validation meets performanceRequirements
     std::string digest{};      ///< SHA-256 of the canonical JSON (wire/recipe.h), hex
 };
@@ -77,6 +88,8 @@ struct Recipe {
 [[nodiscard]] TaskKind task_of(const Recipe& recipe);
 /// Blocks of the recipe's model where it is a chain of them, which may be cut into stages; 0: it is none.
 [[nodiscard]] std::int64_t block_count(const Recipe& recipe);
+/// Rows of a micro-batch of the recipe's pipeline.
+[[nodiscard]] std::int64_t micro_rows_of(const Recipe& recipe);
 /// What people call a block of a chain: "embedding", "block 3", "head".
 [[nodiscard]] std::string block_name(const Recipe& recipe, std::int64_t position);
 /// Name of what a model that reads text predicts: "next_byte" or "next_character".

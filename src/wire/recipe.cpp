@@ -34,6 +34,14 @@ const Names<NumberType>& number_type_names() {
     return names;
 }
 
+const Names<DistributionKind>& distribution_names() {
+    static const Names<DistributionKind> names{{"auto", DistributionKind::automatic},
+                                               {"one_function", DistributionKind::one_function},
+                                               {"data_parallel", DistributionKind::data_parallel},
+                                               {"pipeline", DistributionKind::pipeline}};
+    return names;
+}
+
 template <typename T>
 std::string name_in(const Names<T>& names, T value) {
     for (const auto& [name, candidate] : names) {
@@ -100,6 +108,14 @@ RecipeOptimizer optimizer_of(Fields fields, Fields& parent) {
     return optimizer;
 }
 
+RecipeDistribution distribution_of(Fields fields, Fields& parent) {
+    RecipeDistribution distribution;
+    distribution.strategy = fields.choice<DistributionKind>("strategy", distribution_names(), distribution.strategy);
+    distribution.micro_batches = fields.integer("micro_batches", 1, 65'536, distribution.micro_batches);
+    parent.absorb(std::move(fields));
+    return distribution;
+}
+
 Json to_json(const RecipeData& data) {
     if (data.text) {
         return {{"source", data.source},
@@ -154,6 +170,7 @@ Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
     recipe.metrics = fields.texts("metrics");
     recipe.seed = static_cast<std::uint64_t>(fields.integer("seed", 0, std::numeric_limits<std::int64_t>::max(), 1));
     recipe.number_type = fields.choice<NumberType>("number_type", number_type_names(), NumberType::fp32);
+    recipe.distribution = distribution_of(fields.child("distribution"), fields);
     recipe.stop_when_met = fields.boolean("stop_when_met", false);
     if (auto done = fields.finish(); !done) {
         return std::move(done).error();
@@ -170,18 +187,23 @@ Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
 }
 
 Json to_json(const Recipe& recipe) {
-    return {{"name", recipe.name},
-            {"inference", recipe.inference},
-            {"data", to_json(recipe.data)},
-            {"model", to_json(recipe.model)},
-            {"loss", name_in(loss_names(), recipe.loss)},
-            {"optimizer", to_json(recipe.optimizer)},
-            {"batch", recipe.batch},
-            {"epochs", recipe.epochs},
-            {"metrics", recipe.metrics},
-            {"seed", recipe.seed},
-            {"number_type", name_in(number_type_names(), recipe.number_type)},
-            {"stop_when_met", recipe.stop_when_met}};
+    Json json{{"name", recipe.name},
+              {"inference", recipe.inference},
+              {"data", to_json(recipe.data)},
+              {"model", to_json(recipe.model)},
+              {"loss", name_in(loss_names(), recipe.loss)},
+              {"optimizer", to_json(recipe.optimizer)},
+              {"batch", recipe.batch},
+              {"epochs", recipe.epochs},
+              {"metrics", recipe.metrics},
+              {"seed", recipe.seed},
+              {"number_type", name_in(number_type_names(), recipe.number_type)},
+              {"stop_when_met", recipe.stop_when_met}};
+    if (recipe.distribution != RecipeDistribution{}) { // else recipes from before it keep their digests
+        json["distribution"] = {{"strategy", name_in(distribution_names(), recipe.distribution.strategy)},
+                                {"micro_batches", recipe.distribution.micro_batches}};
+    }
+    return json;
 }
 
 std::string digest_of(const Recipe& recipe) {

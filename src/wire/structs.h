@@ -29,7 +29,17 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PerformanceRequirement, output, metric, score
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StepTime, batch, seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PeakMemory, batch, bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
-    Calibration, steps, memory, parameter_bytes, latency_seconds, bytes_per_second, link_cpu_seconds_per_byte)
+    BlockCost, name, seconds, update_seconds, state_bytes, activation_bytes, working_bytes, input_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration,
+                                   steps,
+                                   memory,
+                                   parameter_bytes,
+                                   latency_seconds,
+                                   bytes_per_second,
+                                   link_cpu_seconds_per_byte,
+                                   micro_rows,
+                                   base_bytes,
+                                   blocks)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Roster, job, generation, plan_digest, members)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputColumn, name, kind, fill, mean, scale, categories, missing_flag)

@@ -1,5 +1,6 @@
 #include "worker/calibration.h"
 
+#include "worker/block_costs.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
 #include "worker/step.h"
@@ -16,6 +17,8 @@ namespace {
 constexpr std::int64_t small_bytes = 4096;
 constexpr double link_repeats_max = 2'000;
 constexpr std::int64_t batch_rows_max = 1 << 24;
+/// A prediction of memory is right to a tenth.
+constexpr double memory_used_part = 0.9;
 
 /// Steps of one batch size until `deadline`: warm-up, then timed ones, at least one.
 double step_seconds(TrainingStep& step,
@@ -97,6 +100,45 @@ AllReduceCost all_reduce_cost(Ranks& ranks, std::int64_t bytes, const Calibratio
     return {agreed(seconds_between(begin, std::chrono::steady_clock::now())) / timed, cpu / timed};
 }
 
+/// How many of the ascending sizes the whole model may be run at.
+std::size_t
+fitting_sizes(const Calibration& calibration, std::span<const std::int64_t> sizes, std::int64_t memory_bytes_max) {
+    const auto limit = static_cast<std::int64_t>(memory_used_part * static_cast<double>(memory_bytes_max));
+    const auto fits = [&](std::int64_t size) {
+        return memory_bytes_max <= 0 || whole_memory_bytes(calibration, size) <= limit;
+    };
+    return static_cast<std::size_t>(std::ranges::find_if_not(sizes, fits) - sizes.begin());
+}
+
+/// Steps of the whole model at ascending sizes; memory after the smallest and after the largest.
+void time_steps(ModelProgram& program,
+                const Recipe& recipe,
+                const Preprocessing& preprocessing,
+                const Matrix& matrix,
+                std::span<const std::int64_t> sizes,
+                std::span<const std::int64_t> rows,
+                const CalibrationSettings& settings,
+                Calibration& calibration) {
+    Ranks alone{{}, {sizes.back()}};
+    const SteadyTime begin = std::chrono::steady_clock::now();
+    TrainingStep step{program, recipe, preprocessing, alone, sizes.back(), 1};
+    double rows_left = 0.0;
+    for (const std::int64_t size : sizes) {
+        rows_left += static_cast<double>(size);
+    }
+    for (const std::int64_t size : sizes) {
+        // Each size gets the part of the remaining time that its rows are of the remaining rows.
+        const Duration left = settings.steps_limit - (std::chrono::steady_clock::now() - begin);
+        const auto part = std::chrono::duration_cast<Duration>(left * (static_cast<double>(size) / rows_left));
+        rows_left -= static_cast<double>(size);
+        const auto used = rows.first(static_cast<std::size_t>(size));
+        calibration.steps.push_back({size, step_seconds(step, matrix, used, settings, Deadline::after(part))});
+        if (size == sizes.front() || size == sizes.back()) {
+            calibration.memory.push_back({size, peak_memory_bytes()});
+        }
+    }
+}
+
 } // namespace
 
 Result<Calibration> measure_steps(const Recipe& recipe,
@@ -109,32 +151,43 @@ Result<Calibration> measure_steps(const Recipe& recipe,
     if (sizes.empty() || sizes.front() < 1 || sizes.back() > batch_rows_max || matrix.rows < 1) {
         return Error{ErrorCode::invalid_argument, "batch sizes to measure must be 1 to 16777216 rows", "batches"};
     }
-    auto program = ModelProgram::build(recipe, preprocessing);
-    if (!program) {
-        return std::move(program).error();
-    }
-    Calibration calibration;
-    calibration.parameter_bytes = program->parameter_bytes();
-    Ranks alone{{}, {sizes.back()}};
     const std::vector<std::int64_t> rows = some_rows(recipe, matrix, sizes.back());
     if (rows.empty()) {
         return Error{ErrorCode::invalid_argument, "the text is shorter than one sequence", "/data/text/sequence"};
     }
-    const SteadyTime begin = std::chrono::steady_clock::now();
-    TrainingStep step{*program, recipe, preprocessing, alone, sizes.back(), 1};
-    double rows_left = 0.0;
-    for (const std::int64_t size : sizes) {
-        rows_left += static_cast<double>(size);
+    const auto shapes = parameter_shapes(recipe, preprocessing);
+    if (!shapes) {
+        return shapes.error();
     }
-    for (const std::int64_t size : sizes) {
-        // Each size gets the part of the remaining time that its rows are of the remaining rows.
-        const Duration left = settings.steps_limit - (std::chrono::steady_clock::now() - begin);
-        const auto part = std::chrono::duration_cast<Duration>(left * (static_cast<double>(size) / rows_left));
-        rows_left -= static_cast<double>(size);
-        const auto used = std::span{rows}.first(static_cast<std::size_t>(size));
-        calibration.steps.push_back({size, step_seconds(step, matrix, used, settings, Deadline::after(part))});
-        if (size == sizes.front() || size == sizes.back()) {
-            calibration.memory.push_back({size, peak_memory_bytes()});
+    Calibration calibration;
+    calibration.parameter_bytes = elements_of(*shapes) * number_bytes(recipe);
+    std::size_t fitting = sizes.size();
+    if (block_count(recipe) > 0) {
+        calibration.micro_rows = micro_rows_of(recipe);
+        calibration.base_bytes = peak_memory_bytes();
+        auto blocks = measure_blocks(recipe, preprocessing, matrix);
+        if (!blocks) {
+            return std::move(blocks).error();
+        }
+        calibration.blocks = std::move(*blocks);
+        fitting = fitting_sizes(calibration, sizes, settings.memory_bytes_max);
+    }
+    if (fitting > 0) {
+        auto program = ModelProgram::build(recipe, preprocessing);
+        if (!program) {
+            return std::move(program).error();
+        }
+        time_steps(
+            *program, recipe, preprocessing, matrix, std::span{sizes}.first(fitting), rows, settings, calibration);
+    }
+    for (const std::int64_t size : std::span{sizes}.subspan(fitting)) {
+        calibration.steps.push_back({size, whole_step_seconds(calibration, size)});
+    }
+    for (const std::int64_t size : {sizes.front(), sizes.back()}) {
+        const bool measured =
+            std::ranges::find(calibration.memory, size, &PeakMemory::batch) != calibration.memory.end();
+        if (!measured) {
+            calibration.memory.push_back({size, whole_memory_bytes(calibration, size)});
         }
     }
     return calibration;

@@ -23,11 +23,14 @@ struct CalibrationSettings {
     Duration steps_limit{std::chrono::seconds{8}}; ///< all batch sizes together; then fewer steps are timed, never none
     Duration link_limit{std::chrono::seconds{2}};  ///< the large all-reduces together; at least one is timed
     std::int64_t link_bytes_max{4 << 20};
+    std::int64_t memory_bytes_max{0}; ///< this process may use; 0: not known. What would not fit is not tried
 };
 
 /// Times training steps at each of `batches` (rows, all above 0; usually three) on a fresh model, in ascending order,
 /// and records the peak memory of this process after the smallest and after the largest. A batch larger than the
 /// matrix repeats its rows. Touches no group: this function's compute alone.
+/// Of a chain its blocks are measured first, one at a time (block_costs.h); a batch at which the whole model would not
+/// fit into memory is not run but predicted from them.
 /// Errors: those of ModelProgram::build; invalid_argument, when `batches` cannot be measured.
 [[nodiscard]] Result<Calibration> measure_steps(const Recipe& recipe,
                                                 const Preprocessing& preprocessing,
