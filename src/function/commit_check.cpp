@@ -24,7 +24,8 @@ Result<void> check_members(const Agreement& agreement, const Roster& roster) {
     for (std::size_t i = 0; i < roster.members.size(); ++i) {
         const AgreedMember& agreed = agreement.members[i];
         const RosterMember& member = roster.members[i];
-        if (agreed.dn != member.dn || agreed.identity != member.identity || agreed.batch_rows != member.batch_rows) {
+        if (agreed.dn != member.dn || agreed.identity != member.identity || agreed.batch_rows != member.batch_rows ||
+            agreed.stage != member.stage) {
             return mismatch(fmt::format("member {} of the roster is not the one agreed on", i));
         }
         if (member.identity != tls::job_uri(agreement.job, member.dn)) {
@@ -50,6 +51,9 @@ Result<void> check_data(const Agreement& agreement, const OwnView& own) {
 Result<void> check_terms(const Agreement& agreement, const Commit& commit, const OwnView& own) {
     if (agreement.job != commit.job || commit.roster.job != commit.job || agreement.job != own.proposal.job) {
         return mismatch("the plan is for another job");
+    }
+    if (agreement.micro_rows != commit.roster.micro_rows) {
+        return mismatch("the roster has other micro-batches than the agreement");
     }
     if (agreement.generation != commit.roster.generation || agreement.generation < 1) {
         return mismatch("the plan is for another generation");

@@ -139,12 +139,16 @@ private:
         spec.arguments = {
             "--control-listen-fd", std::to_string(control->get()), "--peer-listen-fd", std::to_string(peer_listener)};
         const UniqueFd output{::open((folder / "model.pt").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+        const UniqueFd weights{
+            ::open((folder / "weights.safetensors").c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
         const UniqueFd errors{::open((folder / "worker.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600)};
-        if (!output.valid() || !errors.valid()) {
+        if (!output.valid() || !weights.valid() || !errors.valid()) {
             return system_error("cannot open the worker's files");
         }
-        spec.arguments.insert(spec.arguments.end(), {"--output-fd", std::to_string(output.get())});
-        spec.descriptors.push_back(output.get());
+        spec.arguments.insert(
+            spec.arguments.end(),
+            {"--output-fd", std::to_string(output.get()), "--weights-fd", std::to_string(weights.get())});
+        spec.descriptors.insert(spec.descriptors.end(), {output.get(), weights.get()});
         spec.errors = errors.get();
         std::vector<UniqueFd> data;
         for (const char* name : matrix_files) {

@@ -1,6 +1,8 @@
 /// What the members of a generation agree to: the text whose digest every function signs.
 #pragma once
 
+#include "model/stage.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,6 +14,7 @@ struct AgreedMember {
     std::string dn;
     std::string identity; ///< SAN URI of its job certificate
     std::int64_t batch_rows{};
+    ModelStage stage{};
 
     bool operator==(const AgreedMember&) const = default;
 };
@@ -39,6 +42,7 @@ struct Agreement {
     std::int64_t batch{}; ///< global batch, rows
     std::int64_t steps{};
     std::vector<AgreedMember> members;
+    std::int64_t micro_rows{}; ///< of a pipeline: rows of a micro-batch; 0: data parallelism
 
     bool operator==(const Agreement&) const = default;
 };

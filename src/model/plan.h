@@ -1,31 +1,35 @@
 /// A plan: which functions train, with what share, and why; and the candidates that were not chosen.
 #pragma once
 
+#include "model/stage.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace muster {
 
-enum class Strategy { one_function, data_parallel };
+enum class Strategy { one_function, data_parallel, pipeline };
 /// Where rows are during training (ARCHITECTURE.md, data layouts). Whole: every member reads all rows.
 enum class DataLayout { whole };
 
 /// One function's part in a plan.
 struct PlanMember {
     std::string dn;            ///< MLTrainingFunction
-    std::int64_t batch_rows{}; ///< rows of each full global batch
-    double share{};            ///< batch_rows / global batch
+    std::int64_t batch_rows{}; ///< rows of each full global batch; of a pipeline all of them
+    double share{};            ///< batch_rows / global batch; of a pipeline its part of the blocks' seconds
     double compute_seconds{};  ///< predicted, own part of one step
     std::int64_t peak_memory_bytes{};
+    ModelStage stage{}; ///< its blocks; the whole model, except in a pipeline
 };
 
 /// A way to do it, with its predicted cost.
 struct PlanCandidate {
-    std::string name; ///< for people: "one function", "data, equal shares", "data, by speed"
+    std::string name; ///< for people: "one function", "data, equal shares", "data, by speed", "model, by speed"
     Strategy strategy{Strategy::one_function};
     DataLayout layout{DataLayout::whole};
-    std::vector<PlanMember> members{};
+    std::vector<PlanMember> members{}; ///< of a pipeline in the order of its stages
+    std::int64_t micro_rows{};         ///< of a pipeline: rows of a micro-batch
     double step_seconds{};
     double scoring_seconds{};           ///< validation after each epoch, the report's scores and baselines
     double total_seconds{};             ///< all steps, scoring and set-up

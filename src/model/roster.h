@@ -1,6 +1,8 @@
 /// Who takes part in one generation of a job: what workers admit, and nothing else.
 #pragma once
 
+#include "model/stage.h"
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -12,7 +14,8 @@ struct RosterMember {
     std::string dn;                     ///< MLTrainingFunction
     std::string identity;               ///< SAN URI of its job certificate (tls/identity.h)
     std::vector<std::string> addresses; ///< "host:port" of its data plane, in order of preference
-    std::int64_t batch_rows{};          ///< its part of each full global batch
+    std::int64_t batch_rows{};          ///< its part of each full global batch; of a pipeline all of it
+    ModelStage stage{};                 ///< its blocks; the whole model, except in a pipeline
 
     bool operator==(const RosterMember&) const = default;
 };
@@ -23,6 +26,7 @@ struct Roster {
     std::int64_t generation{};
     std::string plan_digest; ///< SHA-256, hex, of what was agreed (wire/agreement.h)
     std::vector<RosterMember> members;
+    std::int64_t micro_rows{}; ///< of a pipeline: rows of a micro-batch; 0: data parallelism
 
     bool operator==(const Roster&) const = default;
 };

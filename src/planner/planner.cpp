@@ -1,6 +1,7 @@
 #include "planner/planner.h"
 
 #include "nrm/dn.h"
+#include "planner/pipeline_plan.h"
 #include "planner/split.h"
 
 #include <fmt/format.h>
@@ -290,11 +291,10 @@ void weigh(const Question& question, Plan& plan) {
     one.reason = fmt::format("rejected: {:.2f}x slower", gain);
 }
 
-} // namespace
-
-Result<Plan> decide(const Question& question) {
-    auto one = best_alone(question);
-    auto many = best_together(question);
+/// One function or data parallelism. Errors: unavailable, when neither fits.
+Result<Plan> decide_on_rows(const Question& question) {
+    auto one = question.strategy == DistributionKind::data_parallel ? std::nullopt : best_alone(question);
+    auto many = question.strategy == DistributionKind::one_function ? std::nullopt : best_together(question);
     if (!one && !many) {
         return nothing_fits(question);
     }
@@ -308,19 +308,102 @@ Result<Plan> decide(const Question& question) {
     }
     if (!many) {
         plan.chosen = 0;
-        plan.why = question.candidates.size() == 1 ? "one function is available and the job fits it"
-                                                   : "no several functions fit the job";
+        plan.why = question.strategy == DistributionKind::one_function ? "the recipe asks for one function"
+                   : question.candidates.size() == 1                   ? "one function is available and the job fits it"
+                                                                       : "no several functions fit the job";
         plan.candidates.front().reason = "chosen: " + plan.why;
         return plan;
     }
     plan.candidates.push_back(std::move(*many));
     if (!fits_one) {
         plan.chosen = plan.candidates.size() - 1;
-        plan.why = "the job fits no single function's memory";
+        plan.why = question.strategy == DistributionKind::data_parallel ? "the recipe asks for data parallelism"
+                                                                        : "the job fits no single function's memory";
         plan.candidates.back().reason = "chosen: " + plan.why;
         return plan;
     }
     weigh(question, plan);
+    return plan;
+}
+
+/// "block 0 to 5 at gnb-1, 6 to 11 at gnb-2"
+std::string words_of_stages(const PlanCandidate& pipeline) {
+    std::string words;
+    for (const PlanMember& member : pipeline.members) {
+        words += fmt::format("{}{} to {} at {}",
+                             words.empty() ? "blocks " : ", ",
+                             member.stage.first_block,
+                             member.stage.end() - 1,
+                             nrm::short_name(member.dn));
+    }
+    return words;
+}
+
+/// Nothing but a split fits, or the recipe asks for it: shows beside it what one function would need.
+Plan only_split(const Question& question, PlanCandidate pipeline, const std::string& why) {
+    Plan plan{.batch = question.batch, .steps = question.steps};
+    if (auto one = best_alone(question)) {
+        one->reason = "rejected: the recipe asks for a split model";
+        plan.candidates.push_back(std::move(*one));
+    } else {
+        const auto most = std::ranges::max_element(question.candidates, {}, &Candidate::memory_bytes);
+        const auto index = static_cast<std::size_t>(most - question.candidates.begin());
+        PlanCandidate large = priced(question, {index}, {question.batch}, "one function");
+        large.reason = fmt::format("rejected: {} MB of memory are needed, {} offers {} MB",
+                                   large.members.front().peak_memory_bytes / 1'000'000,
+                                   nrm::short_name(most->dn),
+                                   most->memory_bytes / 1'000'000);
+        plan.candidates.push_back(std::move(large));
+    }
+    plan.why = why + "; " + words_of_stages(pipeline);
+    pipeline.reason = "chosen: " + plan.why;
+    plan.candidates.push_back(std::move(pipeline));
+    plan.chosen = plan.candidates.size() - 1;
+    return plan;
+}
+
+/// A split competes with what fits otherwise.
+void compare(const Question& question, Plan& plan, PlanCandidate pipeline) {
+    PlanCandidate& before = plan.candidates[plan.chosen];
+    const double gain = before.total_seconds / pipeline.total_seconds;
+    if (gain > 1.0 + 2.0 * question.model_error) {
+        plan.why = fmt::format("the model is split: predicted {:.2f}x as fast as \"{}\"; {}",
+                               gain,
+                               before.name,
+                               words_of_stages(pipeline));
+        before.reason = fmt::format("rejected: {:.2f}x slower than a split model", gain);
+        pipeline.reason = "chosen: " + plan.why;
+        plan.chosen = plan.candidates.size();
+    } else {
+        pipeline.reason = fmt::format("rejected: {:.2f}x as fast as \"{}\"", gain, before.name);
+    }
+    plan.candidates.push_back(std::move(pipeline));
+}
+
+} // namespace
+
+Result<Plan> decide(const Question& question) {
+    auto pipeline = best_pipeline(question);
+    if (question.strategy == DistributionKind::pipeline) {
+        if (!pipeline) {
+            return Error{ErrorCode::unavailable, "the recipe asks for a split model: " + pipeline.error().message};
+        }
+        return only_split(question, std::move(*pipeline), "the recipe asks for a split model");
+    }
+    auto plan = decide_on_rows(question);
+    if (question.strategy != DistributionKind::automatic) {
+        return plan;
+    }
+    if (!plan && pipeline) {
+        return only_split(question, std::move(*pipeline), "the job fits no single function's memory");
+    }
+    if (!plan && pipeline.error().code == ErrorCode::unavailable) {
+        return Error{plan.error().code,
+                     plan.error().message + "; nor does it fit in stages: " + pipeline.error().message};
+    }
+    if (plan && pipeline) {
+        compare(question, *plan, std::move(*pipeline));
+    }
     return plan;
 }
 

@@ -1,10 +1,12 @@
-/// The decision: one function or several, which, with what shares. A pure function of measured numbers.
-/// Source: reference algorithms 1.2 (cost model), 1.4 (subset selection), 1.8 (is distribution needed).
+/// The decision: one function or several, which, with what shares of the rows or with what blocks of the model. A pure
+/// function of measured numbers. Source: reference algorithms 1.2 (cost model), 1.4 (subset selection), 1.8 (is
+/// distribution needed).
 #pragma once
 
 #include "base/result.h"
 #include "model/calibration.h"
 #include "model/plan.h"
+#include "model/recipe.h"
 #include "model/scoring.h"
 
 #include <cstdint>
@@ -24,18 +26,22 @@ struct Candidate {
 /// What is to be decided.
 struct Question {
     std::vector<Candidate> candidates;
-    std::int64_t batch{};                  ///< global batch, rows
-    std::int64_t steps{};                  ///< all epochs
-    ScoringWork scoring{};                 ///< beside the steps
-    double expected_seconds{};             ///< from process start; 0: none was asked
-    double spent_seconds{};                ///< since process start
+    std::int64_t batch{};                                   ///< global batch, rows
+    std::int64_t steps{};                                   ///< all epochs
+    ScoringWork scoring{};                                  ///< beside the steps
+    double expected_seconds{};                              ///< from process start; 0: none was asked
+    double spent_seconds{};                                 ///< since process start
+    DistributionKind strategy{DistributionKind::automatic}; ///< what the recipe asks for
     double model_error{0.1};               ///< of the cost model; distribution must gain more than twice this
     double overlap{0.9};                   ///< part of the backward pass that communication may hide behind
     double setup_seconds_per_member{0.05}; ///< connecting a group
 };
 
 /// Returns the plan with every candidate way, the chosen one, and why.
-/// Errors: unavailable, when no way fits into memory; names the best available function and the missing amount.
+/// A model that is a chain of blocks may be split (pipeline): when it fits no other way, when that is faster by more
+/// than the model's error, or when the recipe asks for it.
+/// Errors: unavailable, when no way fits into memory or none is as the recipe asks; names the best available function
+/// and the missing amount.
 [[nodiscard]] Result<Plan> decide(const Question& question);
 
 } // namespace muster::planner

@@ -179,10 +179,11 @@ double step_seconds(const std::vector<Stage>& stages, int micro_batches) {
 std::optional<Cut> best_cut(const Chain& chain,
                             std::span<const StageFunction> functions,
                             std::span<const std::size_t> order,
-                            int micro_batches) {
+                            int micro_batches,
+                            std::size_t stages_min) {
     std::optional<Cut> best;
     Programme programme{chain, functions, order};
-    for (std::size_t count = 1; count <= std::min(functions.size(), chain.size()); ++count) {
+    for (std::size_t count = stages_min; count <= std::min(functions.size(), chain.size()); ++count) {
         auto stages = programme.best(count);
         if (!stages) {
             continue;
@@ -242,14 +243,17 @@ cut_in_order(std::span<const ChainBlock> blocks, std::span<const StageFunction> 
     const Chain chain{blocks, micro_batches};
     std::vector<std::size_t> order(functions.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    auto best = best_cut(chain, functions, order, micro_batches);
+    auto best = best_cut(chain, functions, order, micro_batches, 1);
     if (!best) {
         return nothing_fits(chain, functions);
     }
     return *std::move(best);
 }
 
-Result<Cut> cut(std::span<const ChainBlock> blocks, std::span<const StageFunction> functions, int micro_batches) {
+Result<Cut> cut(std::span<const ChainBlock> blocks,
+                std::span<const StageFunction> functions,
+                int micro_batches,
+                std::size_t stages_min) {
     if (auto checked = check(blocks, functions, micro_batches); !checked) {
         return std::move(checked).error();
     }
@@ -258,7 +262,7 @@ Result<Cut> cut(std::span<const ChainBlock> blocks, std::span<const StageFunctio
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::optional<Cut> best;
     const auto consider = [&] {
-        auto found = best_cut(chain, functions, order, micro_batches);
+        auto found = best_cut(chain, functions, order, micro_batches, stages_min);
         const bool better = found && (!best || found->step_seconds < best->step_seconds);
         if (better) {
             best = std::move(found);

@@ -56,7 +56,10 @@ struct Cut {
 cut_in_order(std::span<const ChainBlock> blocks, std::span<const StageFunction> functions, int micro_batches);
 
 /// The same with the best order of functions: all orders of up to six, else improved by exchanges from memory order.
-[[nodiscard]] Result<Cut>
-cut(std::span<const ChainBlock> blocks, std::span<const StageFunction> functions, int micro_batches);
+/// At least `stages_min` stages: 2 for those who ask for a split even where one function would do.
+[[nodiscard]] Result<Cut> cut(std::span<const ChainBlock> blocks,
+                              std::span<const StageFunction> functions,
+                              int micro_batches,
+                              std::size_t stages_min = 1);
 
 } // namespace muster::planner

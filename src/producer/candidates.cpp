@@ -138,6 +138,11 @@ ScoringWork scoring_of(const nlohmann::json& recipe, const DataShape& shape) {
     return parsed ? scoring_work(*parsed, shape) : ScoringWork{};
 }
 
+DistributionKind strategy_of(const nlohmann::json& recipe) {
+    const auto parsed = wire::recipe_from_json(recipe);
+    return parsed ? parsed->distribution.strategy : DistributionKind::automatic;
+}
+
 std::vector<std::int64_t> batches_to_time(std::int64_t batch) {
     return {std::max<std::int64_t>(1, batch / 8),
             std::max<std::int64_t>(2, batch / 4),

@@ -28,6 +28,7 @@ planner::Question question_of(const Desk& desk, const LiveJob& job) {
     }
     question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), shape.training_rows);
     question.steps = steps_of(job.record.recipe, shape.training_rows);
+    question.strategy = strategy_of(job.record.recipe);
     question.scoring = scoring_of(job.record.recipe, shape);
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
     question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
@@ -44,9 +45,10 @@ Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan,
                         .recipe = updated.recipe.at("name").get<std::string>() + "@" + updated.recipe_digest,
                         .model_kind = recipe ? wire::model_kind(*recipe) : std::string{},
                         .batch = plan.batch,
-                        .steps = plan.steps};
+                        .steps = plan.steps,
+                        .micro_rows = plan.chosen_candidate().micro_rows};
     for (const JobMember& member : updated.members) {
-        agreement.members.push_back({member.dn, member.identity, member.batch_rows});
+        agreement.members.push_back({member.dn, member.identity, member.batch_rows, member.stage});
     }
     const Answer& first = job.round.answers.at(updated.members.front().dn);
     agreement.matrix_digest = first.prepared.matrix.digest;
@@ -110,7 +112,8 @@ bool Commitment::decide(LiveJob& job) {
         updated.members.push_back({member.dn,
                                    tls::job_uri(updated.wire_id(), member.dn),
                                    job.round.answers.at(member.dn).accept.addresses,
-                                   member.batch_rows});
+                                   member.batch_rows,
+                                   member.stage});
         updated.leases.push_back(member.dn);
     }
     const auto request = desk_.tree.find(desk_.request_of(job));
@@ -133,9 +136,13 @@ bool Commitment::decide(LiveJob& job) {
 
 bool Commitment::send_commits(LiveJob& job) {
     const std::string wire_id = job.record.wire_id();
-    Roster roster{wire_id, job.record.generation, job.record.plan_digest, {}};
+    Roster roster{.job = wire_id,
+                  .generation = job.record.generation,
+                  .plan_digest = job.record.plan_digest,
+                  .members = {},
+                  .micro_rows = chosen_of(job.record).value("micro_rows", std::int64_t{0})};
     for (const JobMember& member : job.record.members) {
-        roster.members.push_back({member.dn, member.identity, member.addresses, member.batch_rows});
+        roster.members.push_back({member.dn, member.identity, member.addresses, member.batch_rows, member.stage});
     }
     std::erase_if(job.round.answers, [&](const auto& entry) {
         const bool chosen = std::ranges::find(job.record.leases, entry.first) != job.record.leases.end();

@@ -58,6 +58,7 @@ struct JobMember {
     std::string identity; ///< SAN URI of its job certificate
     std::vector<std::string> addresses;
     std::int64_t batch_rows{};
+    ModelStage stage{};
 };
 
 /// One job, made with its request. Written to the store before anything is done about it.

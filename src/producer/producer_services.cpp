@@ -145,7 +145,8 @@ Result<json> ProducerServices::plan(const json& attributes, const std::string& c
                                .batch = std::min(recipe->batch, measured.shape.training_rows),
                                .steps = steps_of(job.record.recipe, measured.shape.training_rows),
                                .scoring = scoring_work(*recipe, measured.shape),
-                               .expected_seconds = static_cast<double>(job.wish.expected_seconds)};
+                               .expected_seconds = static_cast<double>(job.wish.expected_seconds),
+                               .strategy = recipe->distribution.strategy};
     auto plan = planner::decide(question);
     if (!plan) {
         return std::move(plan).error();

@@ -39,21 +39,21 @@ std::string output_of(const Job& job) {
     return job.recipe.at("data").value("target", "");
 }
 
-Json chosen_of(const Job& job) {
-    return job.plan.is_object() ? job.plan.at("candidates").at(job.plan.at("chosen").get<std::size_t>()) : Json{};
-}
-
 Json participants_of(const Job& job) {
     Json list = Json::array();
     std::int64_t rows = 0;
     for (const auto& [dn, done] : job.done) {
         rows += done.rows;
     }
-    std::int64_t rank = 0;
+    const Json planned = chosen_of(job).value("members", Json::array());
+    std::size_t rank = 0;
     for (const JobMember& member : job.members) {
-        Json entry{{"dn", member.dn}, {"rank", rank++}, {"batch_rows", member.batch_rows}};
-        const auto batch = job.plan.is_object() ? job.plan.value("batch", std::int64_t{0}) : 0;
-        entry["share"] = batch > 0 ? static_cast<double>(member.batch_rows) / static_cast<double>(batch) : 0.0;
+        Json entry{{"dn", member.dn}, {"rank", rank}, {"batch_rows", member.batch_rows}};
+        entry["share"] = rank < planned.size() ? planned[rank].value("share", 0.0) : 0.0; // in the same order
+        ++rank;
+        if (!member.stage.whole()) {
+            entry["blocks"] = {{"first", member.stage.first_block}, {"last", member.stage.end() - 1}};
+        }
         if (const auto found = job.done.find(member.dn); found != job.done.end()) {
             const Done& done = found->second;
             entry["rows"] = done.rows;
@@ -69,6 +69,11 @@ Json participants_of(const Job& job) {
 }
 
 } // namespace
+
+Json chosen_of(const Job& job) {
+    return job.plan.is_object() ? job.plan.at("candidates").at(job.plan.at("chosen").get<std::size_t>())
+                                : Json::object();
+}
 
 Json container(const std::string& type, Json data) {
     return {{"vsDataType", "muster:" + type}, {"vsDataFormatVersion", "1"}, {"vsData", std::move(data)}};
@@ -173,6 +178,9 @@ Json decision_record(const Job& job, const Decided& decided) {
                     {"split_indication", decided.split_indication ? Json(*decided.split_indication) : Json()},
                     {"split_allowed", decided.split_allowed},
                     {"words", "no rows are dealt out: each function reads a whole copy that it holds itself"}};
+    if (job.plan.is_object() && chosen_of(job).value("strategy", "") == "pipeline") {
+        data["data"]["words"] = "no rows are dealt out: the model is split, and all rows pass through each function";
+    }
     Json excluded = Json::array();
     for (const auto& [dn, exclusion] : job.excluded) {
         excluded.push_back({{"dn", dn}, {"code", exclusion.code}, {"words", exclusion.words}});
@@ -212,7 +220,9 @@ Json progress_record(const Job& job, const std::map<std::string, Progress>& memb
             continue;
         }
         const Progress& progress = found->second;
-        rows_per_second += progress.rows_per_second;
+        // All rows pass through each stage of a pipeline, at the same speed but for what is on its way.
+        rows_per_second = member.stage.whole() ? rows_per_second + progress.rows_per_second
+                                               : std::max(rows_per_second, progress.rows_per_second);
         list.push_back({{"dn", member.dn},
                         {"rows_per_second", progress.rows_per_second},
                         {"compute_seconds", progress.compute_seconds},

@@ -39,6 +39,9 @@ progress_status(const std::string& status, int percentage, const std::string& st
 /// VsDataContainer=artefact of a model.
 [[nodiscard]] nrm::Json artefact_record(const Job& job, const Done& done, const std::string& public_url);
 
+/// The chosen candidate of the job's plan as JSON; an empty object without a plan.
+[[nodiscard]] nrm::Json chosen_of(const Job& job);
+
 /// What the decision record needs beside the job.
 struct Decided {
     std::optional<bool> split_indication{};         ///< as the request said it

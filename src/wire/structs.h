@@ -10,6 +10,7 @@
 #include "model/preprocessing.h"
 #include "model/roster.h"
 #include "model/score.h"
+#include "model/stage.h"
 
 #include <nlohmann/json.hpp>
 
@@ -18,7 +19,9 @@ namespace muster {
 NLOHMANN_JSON_SERIALIZE_ENUM(
     ColumnKind, {{ColumnKind::number, "number"}, {ColumnKind::category, "category"}, {ColumnKind::token, "token"}})
 NLOHMANN_JSON_SERIALIZE_ENUM(Strategy,
-                             {{Strategy::one_function, "one_function"}, {Strategy::data_parallel, "data_parallel"}})
+                             {{Strategy::one_function, "one_function"},
+                              {Strategy::data_parallel, "data_parallel"},
+                              {Strategy::pipeline, "pipeline"}})
 NLOHMANN_JSON_SERIALIZE_ENUM(DataLayout, {{DataLayout::whole, "whole"}})
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
@@ -40,18 +43,20 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration,
                                    micro_rows,
                                    base_bytes,
                                    blocks)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Roster, job, generation, plan_digest, members)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelStage, first_block, blocks, recompute)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows, stage)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Roster, job, generation, plan_digest, members, micro_rows)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputColumn, name, kind, fill, mean, scale, categories, missing_flag)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TargetColumn, name, kind, mean, scale, median, categories)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Preprocessing, inputs, target)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MatrixInfo, rows, test_rows, columns, digest, encode_seconds)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes, stage)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    name,
                                    strategy,
                                    layout,
                                    members,
+                                   micro_rows,
                                    step_seconds,
                                    scoring_seconds,
                                    total_seconds,
@@ -60,7 +65,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    late_seconds,
                                    reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Plan, candidates, chosen, why, batch, steps, provisional)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows, stage)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedSource, name, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Agreement,
                                    job,
@@ -75,7 +80,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Agreement,
                                    sources,
                                    batch,
                                    steps,
-                                   members)
+                                   members,
+                                   micro_rows)
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Welcome, epoch, heartbeat_busy_ms, heartbeat_idle_ms)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Propose,

@@ -170,9 +170,7 @@ void complete_for_text(torch::jit::Module& archive, const Recipe& recipe, const 
 
 void write_archive(const torch::jit::Module& body, const Recipe& recipe, const Preprocessing& preprocessing, int fd) {
     torch::jit::Module archive{"__torch__.muster.Model"};
-    // Without grad mode the copy is made of plain tensors: archives are for use, not for training.
-    const c10::AutoGradMode no_grad{false};
-    archive.register_module("body", body.deepcopy());
+    archive.register_module("body", body);
     attribute(archive, "target_name", preprocessing.target.name);
     attribute(archive, "task", name_of(task_of(recipe)));
     attribute(archive, "recipe", recipe.name + "@" + recipe.digest);

@@ -8,7 +8,8 @@
 
 namespace muster::worker {
 
-/// Writes the archive of `body`, which maps encoded rows to outputs, to `fd` from its current position.
+/// Writes the archive of `body`, which maps encoded rows to outputs, to `fd` from its current position. Its parameters
+/// become part of the archive as they are: they should not record for backward, archives are for use, not for training.
 ///   forward(numbers [rows, number inputs], NaN = missing; categories: one list of texts for each row, "" = missing)
 ///   returns float64 [rows, outputs]: target unit, or probabilities
 /// Of a language model: forward(tokens int64 [rows, at most sequence]) returns float64 [rows, tokens, vocabulary], the

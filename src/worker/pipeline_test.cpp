@@ -1,11 +1,19 @@
 /// Models cut into stages: what each holds, and that together they train what one process would.
+#include "base/fd.h"
 #include "base/testing_text.h"
+#include "worker/stage_weights.h"
 #include "worker/testing_ranks.h"
 #include "worker/testing_text_problem.h"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/mman.h>
+#include <torch/script.h>
+#include <unistd.h>
 
+#include <cstring>
 #include <map>
+#include <sstream>
 
 namespace muster::worker {
 namespace {
@@ -175,6 +183,46 @@ TEST(Pipeline, refuses_stages_that_are_not_those_of_the_members) {
     const auto split =
         train_in_stages(problem, stages_of({2, 2}), 4, [](int, TrainingOrder& order) { order.stages.pop_back(); });
     EXPECT_TRUE(has(split.done[0].error().text(), "the plan gives 1 stages for 2 members"));
+}
+
+std::string read(int fd) {
+    std::string bytes(static_cast<std::size_t>(::lseek(fd, 0, SEEK_END)), '\0');
+    EXPECT_EQ(::pread(fd, bytes.data(), bytes.size(), 0), std::ssize(bytes));
+    return bytes;
+}
+
+TEST(StageWeights, come_together_in_a_file_and_become_the_archive_of_the_whole) {
+    const TextProblem problem;
+    const auto whole = problem.program();
+    const UniqueFd expected{::memfd_create("expected", MFD_CLOEXEC)};
+    whole.export_archive(expected.get());
+    const UniqueFd weights{::memfd_create("weights", MFD_CLOEXEC)};
+    const auto stages = stages_of({1, 2, 1});
+    run_ranks(3, [&](Group group) {
+        const auto program = ModelProgram::build(problem.recipe,
+                                                 problem.preprocessing,
+                                                 stages[static_cast<std::size_t>(group->getRank())])
+                                 .value();
+        gather_weights(program, problem.recipe, problem.preprocessing, stages, group, weights.get());
+    });
+    const std::string file = read(weights.get());
+    std::uint64_t length = 0;
+    std::memcpy(&length, file.data(), sizeof length);
+    const auto header = nlohmann::json::parse(file.substr(8, length));
+    EXPECT_EQ((8 + length) % 64, 0U);
+    EXPECT_EQ(header.size(), whole.parameters().size() + 1);
+    EXPECT_EQ(header.at("layers.0.token").at("dtype"), "F32");
+    EXPECT_EQ(header.at("layers.0.token").at("shape"), nlohmann::json({6, 16}));
+    EXPECT_EQ(file.size(), 8 + length + static_cast<std::size_t>(whole.parameter_bytes()));
+
+    const UniqueFd made{::memfd_create("made", MFD_CLOEXEC)};
+    export_gathered(problem.recipe, problem.preprocessing, weights.get(), made.get());
+    std::istringstream left{read(expected.get())};
+    std::istringstream right{read(made.get())};
+    auto one = torch::jit::load(left);
+    auto other = torch::jit::load(right);
+    const at::Tensor tokens = at::randint(0, TextProblem::vocabulary, {3, 8}, at::kLong);
+    EXPECT_TRUE(one.forward({tokens}).toTensor().equal(other.forward({tokens}).toTensor()));
 }
 
 } // namespace

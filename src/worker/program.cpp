@@ -8,6 +8,7 @@
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <c10/core/GradMode.h>
 #include <fcntl.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/python/update_graph_executor_opt.h>
@@ -193,7 +194,8 @@ std::string ModelProgram::parameters_digest() const {
 }
 
 void ModelProgram::export_archive(int fd) const {
-    write_archive(state_->module, state_->recipe, state_->preprocessing, fd);
+    const c10::AutoGradMode no_grad{false}; // so the copy is made of plain tensors
+    write_archive(state_->module.deepcopy(), state_->recipe, state_->preprocessing, fd);
 }
 
 void ModelProgram::export_archive(const std::filesystem::path& path) const {

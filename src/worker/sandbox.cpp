@@ -25,6 +25,8 @@ namespace muster::worker {
 namespace {
 
 constexpr std::array known_parts{"landlock", "seccomp"};
+/// A model that is split over many functions is larger than the memory of the one that writes it.
+constexpr std::int64_t file_bytes_per_memory_byte = 16;
 
 std::string reason_of(int error) {
     return std::generic_category().message(error);
@@ -78,7 +80,7 @@ Result<void> give_up_privileges(const SandboxSpec& spec) {
     if (auto limit = set_limit(RLIMIT_DATA, spec.memory_bytes_max, "RLIMIT_DATA"); !limit) {
         return limit;
     }
-    return set_limit(RLIMIT_FSIZE, spec.memory_bytes_max, "RLIMIT_FSIZE");
+    return set_limit(RLIMIT_FSIZE, file_bytes_per_memory_byte * spec.memory_bytes_max, "RLIMIT_FSIZE");
 }
 
 /// Landlock's file rights at each ABI: 13 at 1, refer at 2, truncate at 3, ioctl_dev at 5.
@@ -187,9 +189,11 @@ void allow_descriptors(Filter& filter, const SandboxSpec& spec) {
     for (const int listener : spec.listeners) {
         filter.allow(SCMP_SYS(accept4), equals(0, static_cast<std::uint64_t>(listener)));
     }
-    if (spec.output >= 0) {
-        filter.allow(SCMP_SYS(ftruncate), equals(0, static_cast<std::uint64_t>(spec.output)));
-        filter.allow(SCMP_SYS(fsync), equals(0, static_cast<std::uint64_t>(spec.output)));
+    for (const int file : {spec.output, spec.weights}) {
+        if (file >= 0) {
+            filter.allow(SCMP_SYS(ftruncate), equals(0, static_cast<std::uint64_t>(file)));
+            filter.allow(SCMP_SYS(fsync), equals(0, static_cast<std::uint64_t>(file)));
+        }
     }
     for (const int command : {F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC}) {
         filter.allow(SCMP_SYS(fcntl), equals(1, static_cast<std::uint64_t>(command)));

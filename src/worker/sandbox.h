@@ -18,8 +18,9 @@ namespace muster::worker {
 
 struct SandboxSpec {
     std::vector<int> listeners{};             ///< listening sockets that may accept connections
-    int output{-1};                           ///< the descriptor that may be truncated
-    std::int64_t memory_bytes_max{};          ///< RLIMIT_DATA and RLIMIT_FSIZE; 0: as they are
+    int output{-1};                           ///< a file that may be truncated
+    int weights{-1};                          ///< another one
+    std::int64_t memory_bytes_max{};          ///< RLIMIT_DATA, and of files a multiple of it; 0: as they are
     std::vector<std::string> allow_missing{}; ///< of "landlock", "seccomp": run without when the kernel lacks it
 };
 

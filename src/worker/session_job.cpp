@@ -6,6 +6,7 @@
 #include "wire/recipe.h"
 #include "worker/calibration.h"
 #include "worker/program.h"
+#include "worker/stage_weights.h"
 #include "worker/trainer.h"
 
 #include <unistd.h>
@@ -81,11 +82,12 @@ WrittenModel read_back(int fd) {
     }
 }
 
-WrittenModel write_model(const ModelProgram& program, int fd) {
+template <typename Write>
+WrittenModel write_model(int fd, Write write) {
     if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) {
         throw std::system_error{errno, std::generic_category(), "empty the model's output file"};
     }
-    program.export_archive(fd);
+    write(fd);
     return read_back(fd);
 }
 
@@ -143,9 +145,9 @@ public:
         recipe_ = std::move(*recipe);
         threads_ = order.threads > 0 ? order.threads : settings_.threads;
         prepare_thread(threads_);
-        const auto program = ModelProgram::build(recipe_, data_.preprocessing);
-        if (!program) {
-            return fail("model: " + program.error().text());
+        const auto shapes = parameter_shapes(recipe_, data_.preprocessing); // no function builds what it may not hold
+        if (!shapes) {
+            return fail("model: " + shapes.error().text());
         }
         const auto rows = row_counts(recipe_, data_.info.rows);
         if (recipe_.data.text && rows.training < 1) {
@@ -157,7 +159,7 @@ public:
                              .matrix = data_.info,
                              .training_rows = rows.training,
                              .validation_rows = rows.validation,
-                             .parameters = program->parameter_count(),
+                             .parameters = elements_of(*shapes),
                              .outputs = {data_.preprocessing.target.name}};
         report_(*prepared_);
     }
@@ -177,14 +179,17 @@ public:
         }
         Calibration calibration;
         if (wanted.measure_steps) {
-            auto measured = measure_steps(recipe_, data_.preprocessing, data_.matrices.train, wanted.batches);
+            auto measured = measure_steps(recipe_,
+                                          data_.preprocessing,
+                                          data_.matrices.train,
+                                          wanted.batches,
+                                          {.memory_bytes_max = settings_.memory_bytes_max});
             if (!measured) {
                 return fail("calibration: " + measured.error().text());
             }
             calibration = std::move(*measured);
         } else {
-            const auto program = ModelProgram::build(recipe_, data_.preprocessing);
-            calibration.parameter_bytes = program.value().parameter_bytes(); // prepare() has built it before
+            calibration.parameter_bytes = prepared_->parameters * number_bytes(recipe_);
         }
         measure_link(*joined, calibration);
         joined->reset();
@@ -234,11 +239,20 @@ public:
             return; // a second copy, or of another generation
         }
         phase_ = Phase::training;
-        auto program = ModelProgram::build(recipe_, data_.preprocessing);
+        const TrainingOrder training = training_order(arrived);
+        const bool split = !training.stages.empty();
+        const auto rank = static_cast<std::size_t>(committed_.rank);
+        if (split && (training.stages.size() <= rank || (rank == 0 && settings_.weights < 0))) {
+            return fail("the plan splits the model, but not for this member, or there is no file for its weights");
+        }
+        auto program = ModelProgram::build(recipe_, data_.preprocessing, split ? training.stages[rank] : ModelStage{});
         if (!program) {
             return fail("model: " + program.error().text());
         }
-        auto done = train(*program, recipe_, data_.preprocessing, data_.matrices, training_order(arrived));
+        auto done = train(*program, recipe_, data_.preprocessing, data_.matrices, training);
+        if (done && split) {
+            gather_weights(*program, recipe_, data_.preprocessing, training.stages, training.group, settings_.weights);
+        }
         group_.reset();
         leave();
         if (!done) {
@@ -247,7 +261,10 @@ public:
         done->job = job_;
         done->generation = order.generation;
         if (committed_.rank == 0) {
-            const auto written = write_model(*program, settings_.output);
+            const auto written = write_model(settings_.output, [&](int fd) {
+                return split ? export_gathered(recipe_, data_.preprocessing, settings_.weights, fd)
+                             : program->export_archive(fd);
+            });
             done->model_sha256 = written.sha256;
             done->model_bytes = written.bytes;
         }
@@ -276,9 +293,14 @@ private:
     TrainingOrder training_order(SteadyTime arrived) {
         TrainingOrder order;
         order.group = group_;
-        for (const auto& member : committed_.order.roster.members) {
+        const Roster& roster = committed_.order.roster;
+        for (const auto& member : roster.members) {
             order.batch_rows.push_back(member.batch_rows);
+            if (roster.micro_rows > 0) {
+                order.stages.push_back(member.stage);
+            }
         }
+        order.micro_rows = roster.micro_rows;
         order.requirements = committed_.order.requirements;
         order.progress = [this, generation = committed_.order.roster.generation](const Progress& progress) {
             auto named = progress;

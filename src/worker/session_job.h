@@ -20,9 +20,11 @@ struct SessionData {
 
 /// What a SessionJob works with. References outlive it.
 struct SessionJobSettings {
-    int peer_listener{-1}; ///< listening TCP socket for the other members
-    int output{-1};        ///< readable and writable; rank 0 writes the model archive into it
-    int threads{1};        ///< intra-op threads of torch, when the order does not say
+    int peer_listener{-1};            ///< listening TCP socket for the other members
+    int output{-1};                   ///< readable and writable; rank 0 writes the model archive into it
+    int weights{-1};                  ///< readable and writable; rank 0 gathers the weights of a split model in it
+    std::int64_t memory_bytes_max{0}; ///< of this process; 0: not known
+    int threads{1};                   ///< intra-op threads of torch, when the order does not say
     Duration join_wait_max{std::chrono::seconds{30}};     ///< to connect all members of a generation
     Duration operation_timeout{std::chrono::seconds{30}}; ///< of each collective
 };

@@ -28,6 +28,7 @@ struct Arguments {
     int control_listener{-1};
     int peer_listener{-1};
     int output{-1};
+    int weights{-1};
     std::vector<std::string> data;
     int threads{1};
     std::int64_t memory_bytes_max{0};
@@ -45,6 +46,9 @@ void declare(CLI::App& program, Arguments& arguments) {
         ->check(descriptor);
     program.add_option("--output-fd", arguments.output, "File for the model archive, readable and writable")
         ->required()
+        ->check(descriptor);
+    program
+        .add_option("--weights-fd", arguments.weights, "File for the weights of a split model, readable and writable")
         ->check(descriptor);
     program
         .add_option("--data-fd",
@@ -119,6 +123,7 @@ Result<std::string> close_the_box(const Arguments& arguments) {
     worker::SandboxSpec spec;
     spec.listeners = {arguments.control_listener, arguments.peer_listener};
     spec.output = arguments.output;
+    spec.weights = arguments.weights;
     spec.memory_bytes_max = arguments.memory_bytes_max;
     spec.allow_missing = arguments.allow_missing;
     if (auto warm = worker::warm_up_alone(); !warm) {
@@ -158,6 +163,8 @@ int run(const Arguments& arguments) {
     settings.lease = std::chrono::seconds{arguments.lease_seconds};
     settings.job.peer_listener = arguments.peer_listener;
     settings.job.output = arguments.output;
+    settings.job.weights = arguments.weights;
+    settings.job.memory_bytes_max = arguments.memory_bytes_max;
     settings.job.threads = arguments.threads;
     worker::Session session{settings, *data};
     const auto ended = session.run();

@@ -241,7 +241,7 @@ int main(int count, char** values) {
     }
     worker::settle_process();
     auto world = open_world();
-    const worker::SandboxSpec spec{{world.listener.get()}, world.output.get(), memory_bytes_max, {}};
+    const worker::SandboxSpec spec{{world.listener.get()}, world.output.get(), -1, memory_bytes_max, {}};
     const auto refused = [](const auto& result) {
         if (!result) {
             std::fputs((result.error().text() + "\n").c_str(), stderr);

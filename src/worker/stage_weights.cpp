@@ -1,0 +1,145 @@
+#include "worker/stage_weights.h"
+
+#include "worker/archive.h"
+#include "worker/families.h"
+
+#include <ATen/Functions.h>
+#include <c10/core/GradMode.h>
+#include <nlohmann/json.hpp>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <span>
+#include <system_error>
+
+namespace muster::worker {
+namespace {
+
+constexpr int tag_weights = 3;
+/// The header is filled with spaces so that the numbers begin at a multiple of this.
+constexpr std::size_t alignment = 64;
+
+[[noreturn]] void fail(const char* what) {
+    throw std::system_error{errno, std::generic_category(), what};
+}
+
+void write_all(int fd, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+        if (written < 0 && errno != EINTR) {
+            fail("write the weights");
+        }
+        bytes = bytes.subspan(written > 0 ? static_cast<std::size_t>(written) : 0);
+    }
+}
+
+void write_tensor(int fd, const at::Tensor& tensor) {
+    const at::Tensor flat = tensor.contiguous();
+    write_all(fd, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
+}
+
+/// Length and JSON; its size is known before any weight is.
+std::string header_of(const std::vector<ParameterShape>& shapes, const Recipe& recipe) {
+    nlohmann::json header{{"__metadata__", {{"format", "pt"}, {"recipe", recipe.name + "@" + recipe.digest}}}};
+    std::int64_t offset = 0;
+    for (const ParameterShape& shape : shapes) {
+        const std::int64_t end = offset + shape.elements() * number_bytes(recipe);
+        header[shape.name] = {{"dtype", recipe.number_type == NumberType::fp64 ? "F64" : "F32"},
+                              {"shape", shape.sizes},
+                              {"data_offsets", {offset, end}}};
+        offset = end;
+    }
+    std::string text = header.dump();
+    constexpr std::size_t length_bytes = 8;
+    text.append(alignment - (text.size() + length_bytes) % alignment, ' ');
+    std::string length(length_bytes, '\0');
+    for (std::size_t i = 0; i < length_bytes; ++i) {
+        length[i] = static_cast<char>(text.size() >> (8 * i) & 0xFFU);
+    }
+    return length + text;
+}
+
+/// A file's bytes as long as it lives.
+class Mapping {
+public:
+    Mapping(int fd, std::size_t size) : size_{size}, at_{::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0)} {
+        if (at_ == MAP_FAILED) {
+            fail("map the weights");
+        }
+    }
+    ~Mapping() { ::munmap(at_, size_); }
+    Mapping(const Mapping&) = delete;
+    Mapping& operator=(const Mapping&) = delete;
+
+    [[nodiscard]] std::byte* at(std::size_t offset) const { return static_cast<std::byte*>(at_) + offset; }
+
+private:
+    std::size_t size_;
+    void* at_;
+};
+
+/// Puts a tensor in the place of the parameter that is called "layers.3.up_weight".
+void set_parameter(const torch::jit::Module& root, const std::string& name, const at::Tensor& values) {
+    torch::jit::Module module = root;
+    std::size_t begin = 0;
+    for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', begin)) {
+        module = module.attr(name.substr(begin, dot - begin)).toModule();
+        begin = dot + 1;
+    }
+    module.setattr(name.substr(begin), values);
+}
+
+} // namespace
+
+void gather_weights(const ModelProgram& program,
+                    const Recipe& recipe,
+                    const Preprocessing& preprocessing,
+                    const std::vector<ModelStage>& stages,
+                    const c10::intrusive_ptr<c10d::ProcessGroup>& group,
+                    int fd) {
+    const c10::AutoGradMode no_grad{false};
+    const int own = group->getRank();
+    if (own == 0) {
+        if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) {
+            fail("empty the file for weights");
+        }
+        const std::string header = header_of(parameter_shapes(recipe, preprocessing).value(), recipe);
+        write_all(fd, std::as_bytes(std::span{header}));
+        for (const at::Tensor& parameter : program.parameters()) {
+            write_tensor(fd, parameter);
+        }
+    }
+    std::vector<at::Tensor> written{at::zeros({1})};
+    for (int rank = 1; rank < group->getSize(); ++rank) {
+        const auto shapes = parameter_shapes(recipe, preprocessing, stages[static_cast<std::size_t>(rank)]).value();
+        for (std::size_t i = 0; i < shapes.size(); ++i) {
+            if (own == 0) {
+                std::vector<at::Tensor> tensors{at::empty(shapes[i].sizes, scalar_type(recipe))};
+                group->recv(tensors, rank, tag_weights)->wait();
+                write_tensor(fd, tensors[0]);
+            } else if (own == rank) {
+                std::vector<at::Tensor> tensors{program.parameters()[i].detach().contiguous()};
+                group->send(tensors, 0, tag_weights)->wait();
+            }
+            group->allreduce(written)->wait();
+        }
+    }
+}
+
+void export_gathered(const Recipe& recipe, const Preprocessing& preprocessing, int weights_fd, int fd) {
+    const c10::AutoGradMode no_grad{false};
+    const auto shapes = parameter_shapes(recipe, preprocessing).value(); // the stages of this model were built
+    const std::size_t header = header_of(shapes, recipe).size();
+    const auto bytes = static_cast<std::size_t>(elements_of(shapes) * number_bytes(recipe));
+    const Mapping weights{weights_fd, header + bytes};
+    const torch::jit::Module module = build_family(recipe, preprocessing, Weights::absent);
+    std::size_t offset = header;
+    for (const ParameterShape& shape : shapes) {
+        set_parameter(module, shape.name, at::from_blob(weights.at(offset), shape.sizes, scalar_type(recipe)));
+        offset += static_cast<std::size_t>(shape.elements() * number_bytes(recipe));
+    }
+    write_archive(module, recipe, preprocessing, fd);
+}
+
+} // namespace muster::worker
