@@ -22,7 +22,7 @@ struct PeakMemory {
 /// One block of a model that is a chain, measured at the size of a micro-batch.
 struct BlockCost {
     std::string name;                ///< for people: "embedding", "block 3", "head"
-    double seconds{};                ///< forward and backward of a micro-batch
+    double seconds{};                ///< forward and backward of a micro-batch; 0: too large here to be run
     double update_seconds{};         ///< of the optimizer, once a step
     std::int64_t state_bytes{};      ///< weights, gradients and optimizer state
     std::int64_t activation_bytes{}; ///< kept from a micro-batch's forward to its backward

@@ -200,6 +200,7 @@ struct Done {
     double compute_seconds{};
     double wait_seconds{};
     std::int64_t bytes_sent{};
+    std::int64_t peak_memory_bytes{}; ///< most resident memory of the worker, since its start
     bool stopped_early{};
     std::string model_sha256{}; ///< rank 0 only
     std::int64_t model_bytes{};

@@ -48,14 +48,36 @@ double link_rate(const Candidate& candidate) {
     return seconds_per_byte > 0.0 ? 1.0 / seconds_per_byte : 0.0;
 }
 
-StageFunction function_of(const Candidate& candidate, double reference_seconds, double micro_batches) {
+/// How many times as fast as `reference` it is, over the blocks that both could run.
+double speed_of(const Calibration& own, const Calibration& reference, double micro_batches) {
+    double theirs = 0.0;
+    double ours = 0.0;
+    for (std::size_t i = 0; i < own.blocks.size(); ++i) {
+        if (own.blocks[i].seconds > 0.0 && reference.blocks[i].seconds > 0.0) {
+            theirs += seconds_of(reference.blocks[i], micro_batches);
+            ours += seconds_of(own.blocks[i], micro_batches);
+        }
+    }
+    return ours > 0.0 ? theirs / ours : 1.0;
+}
+
+/// Whose block times count: who could run the most of them.
+const Calibration& reference_of(const std::vector<Candidate>& candidates) {
+    const auto measured = [](const Candidate& candidate) {
+        return std::ranges::count_if(candidate.calibration.blocks,
+                                     [](const BlockCost& block) { return block.seconds > 0.0; });
+    };
+    return std::ranges::max_element(candidates, {}, measured)->calibration;
+}
+
+StageFunction function_of(const Candidate& candidate, const Calibration& reference, double micro_batches) {
     std::int64_t working = 0;
     std::int64_t largest = 0;
     for (const BlockCost& block : candidate.calibration.blocks) {
         working = std::max(working, block.working_bytes);
         largest = std::max(largest, block.input_bytes);
     }
-    return {.speed = reference_seconds / seconds_of(candidate.calibration, micro_batches),
+    return {.speed = speed_of(candidate.calibration, reference, micro_batches),
             .memory_bytes = candidate.memory_bytes,
             .base_bytes = candidate.calibration.base_bytes + working + tensors_on_the_way * largest,
             .bytes_per_second = link_rate(candidate)};
@@ -90,14 +112,14 @@ Result<PlanCandidate> best_pipeline(const Question& question) {
     if (auto checked = check(question); !checked) {
         return std::move(checked).error();
     }
-    const Calibration& reference = question.candidates.front().calibration;
+    const Calibration& reference = reference_of(question.candidates);
     const std::int64_t micro_batches = (question.batch + reference.micro_rows - 1) / reference.micro_rows;
     const auto pieces = static_cast<double>(micro_batches);
     const auto chain = chain_of(reference, pieces);
     const double total = seconds_of(reference, pieces);
     std::vector<StageFunction> functions;
     for (const Candidate& candidate : question.candidates) {
-        functions.push_back(function_of(candidate, total, pieces));
+        functions.push_back(function_of(candidate, reference, pieces));
     }
     auto best = cut(chain, functions, static_cast<int>(micro_batches), 2);
     if (!best) {

@@ -62,6 +62,7 @@ Json participants_of(const Job& job) {
             entry["compute_seconds"] = done.compute_seconds;
             entry["wait_seconds"] = done.wait_seconds;
             entry["bytes_sent"] = done.bytes_sent;
+            entry["peak_memory_bytes"] = done.peak_memory_bytes;
         }
         list.push_back(std::move(entry));
     }

@@ -2,6 +2,7 @@
 
 #include "worker/allocation_meter.h"
 #include "worker/batch.h"
+#include "worker/families.h"
 #include "worker/loss.h"
 #include "worker/optimizer.h"
 #include "worker/program.h"
@@ -98,6 +99,7 @@ MeasuredBlock measure_block(ModelProgram& program,
                             const at::Tensor& input,
                             const Recipe& recipe,
                             const Batch* end,
+                            std::int64_t state_bytes,
                             const BlockSettings& settings) {
     MeasuredBlock measured;
     BlockCost& cost = measured.cost;
@@ -106,10 +108,25 @@ MeasuredBlock measure_block(ModelProgram& program,
     cost.seconds = mean_seconds(settings, [&] { run.once(cost); });
     Optimizer optimizer{recipe.optimizer, program.parameters(), 1};
     cost.update_seconds = mean_seconds({.timed_min = {}, .timed_max = settings.timed_max}, [&] { optimizer.step(); });
-    cost.state_bytes = program.parameter_bytes() * (2 + optimizer_copies(recipe.optimizer));
+    cost.state_bytes = state_bytes;
     cost.input_bytes = static_cast<std::int64_t>(input.nbytes());
     measured.output = run.output();
     return measured;
+}
+
+/// A block that is not built: what it would take, and the shape of what it would give.
+MeasuredBlock sized_block(const Recipe& recipe,
+                          const Preprocessing& preprocessing,
+                          std::int64_t position,
+                          std::int64_t state_bytes,
+                          const at::Tensor& input) {
+    std::vector<std::int64_t> sizes = block_output_sizes(recipe, preprocessing, position);
+    sizes.insert(sizes.begin(), input.size(0));
+    MeasuredBlock sized;
+    sized.cost.state_bytes = state_bytes;
+    sized.cost.input_bytes = static_cast<std::int64_t>(input.nbytes());
+    sized.output = at::zeros(sizes, scalar_type(recipe));
+    return sized;
 }
 
 /// A micro-batch of rows, or of samples of a text, from the first on and again from there; empty, where there is none.
@@ -147,13 +164,18 @@ Result<std::vector<BlockCost>> measure_blocks(const Recipe& recipe,
         }
         const std::string kind = kind_of(*shapes, input);
         auto found = kinds.find(kind);
-        if (found == kinds.end()) {
+        const std::int64_t state_bytes =
+            elements_of(*shapes) * number_bytes(recipe) * (2 + optimizer_copies(recipe.optimizer));
+        const bool too_large = settings.memory_bytes_max > 0 && state_bytes > settings.memory_bytes_max;
+        if (found == kinds.end() && too_large) {
+            found = kinds.emplace(kind, sized_block(recipe, preprocessing, position, state_bytes, input)).first;
+        } else if (found == kinds.end()) {
             auto program = ModelProgram::build(recipe, preprocessing, stage);
             if (!program) {
                 return std::move(program).error();
             }
             const Batch* const end = position + 1 == blocks ? &batch : nullptr;
-            found = kinds.emplace(kind, measure_block(*program, input, recipe, end, settings)).first;
+            found = kinds.emplace(kind, measure_block(*program, input, recipe, end, state_bytes, settings)).first;
             for (const at::Tensor& parameter : program->parameters()) {
                 parameter.mutable_grad().reset();
             }

@@ -17,10 +17,12 @@ struct BlockSettings {
     int timed_steps{2};                                 ///< at least
     Duration timed_min{std::chrono::milliseconds{200}}; ///< at least: many periods of a CPU quota
     Duration timed_max{std::chrono::seconds{2}};        ///< then no further step is begun
+    std::int64_t memory_bytes_max{0};                   ///< of this process; 0: not known
 };
 
 /// Runs each block forward and backward on a micro-batch of micro_rows_of(recipe) rows, with only that block in memory.
-/// Blocks alike in weights and input are measured once. A micro-batch larger than the matrix repeats its rows.
+/// Blocks alike in weights and input are measured once. A micro-batch larger than the matrix repeats its rows. A block
+/// whose weights, gradients and optimizer state alone exceed the memory is not run: only its sizes are told.
 /// Errors: those of ModelProgram::build; invalid_argument, when the matrix holds no sample.
 [[nodiscard]] Result<std::vector<BlockCost>> measure_blocks(const Recipe& recipe,
                                                             const Preprocessing& preprocessing,

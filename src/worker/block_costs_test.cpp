@@ -48,6 +48,23 @@ TEST(BlockCosts, are_those_of_each_block) {
     EXPECT_EQ(costs[1].activation_bytes, costs[2].activation_bytes);
 }
 
+TEST(BlockCosts, tell_only_the_sizes_of_what_is_too_large) {
+    prepare_thread(1);
+    const TextProblem problem;
+    const auto all = measure_blocks(problem.recipe, problem.preprocessing, problem.matrices.train).value();
+    const auto some =
+        measure_blocks(
+            problem.recipe, problem.preprocessing, problem.matrices.train, {.memory_bytes_max = all[1].state_bytes - 1})
+            .value();
+    ASSERT_EQ(some.size(), all.size());
+    for (std::size_t i = 0; i < some.size(); ++i) {
+        const bool decoder = i == 1 || i == 2;
+        EXPECT_EQ(some[i].seconds > 0.0, !decoder) << i;
+        EXPECT_EQ(some[i].state_bytes, all[i].state_bytes) << i;
+        EXPECT_EQ(some[i].input_bytes, all[i].input_bytes) << i;
+    }
+}
+
 /// What a whole training step keeps is what its blocks keep.
 TEST(BlockCosts, add_up_to_the_whole_model) {
     prepare_thread(1);

@@ -165,7 +165,12 @@ Result<Calibration> measure_steps(const Recipe& recipe,
     if (block_count(recipe) > 0) {
         calibration.micro_rows = micro_rows_of(recipe);
         calibration.base_bytes = peak_memory_bytes();
-        auto blocks = measure_blocks(recipe, preprocessing, matrix);
+        const std::int64_t left = settings.memory_bytes_max - calibration.base_bytes;
+        auto blocks =
+            measure_blocks(recipe,
+                           preprocessing,
+                           matrix,
+                           {.memory_bytes_max = settings.memory_bytes_max > 0 ? std::max<std::int64_t>(1, left) : 0});
         if (!blocks) {
             return std::move(blocks).error();
         }

@@ -43,6 +43,12 @@ torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::in
     return module;
 }
 
+std::vector<std::int64_t>
+block_output_sizes(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t position) {
+    const bool last = position + 1 == block_count(recipe);
+    return {recipe.data.text->sequence, last ? preprocessing.outputs() : recipe.model.width}; // of a transformer
+}
+
 torch::jit::Module
 build_family(const Recipe& recipe, const Preprocessing& preprocessing, Weights weights, const ModelStage& stage) {
     return recipe.model.family == "transformer"

@@ -7,6 +7,9 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <cstdint>
+#include <vector>
+
 namespace muster::worker {
 
 /// Whether a module is built to be trained, or only to be looked at: without memory for its weights.
@@ -29,6 +32,10 @@ build_family(const Recipe& recipe, const Preprocessing& preprocessing, Weights w
 build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs, Weights weights);
 [[nodiscard]] torch::jit::Module
 build_transformer(const Recipe& recipe, std::int64_t vocabulary, Weights weights, const ModelStage& stage);
+
+/// Sizes of what a block of a chain gives for each row, known without building it.
+[[nodiscard]] std::vector<std::int64_t>
+block_output_sizes(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t position);
 
 /// The recipe's number type.
 [[nodiscard]] at::ScalarType scalar_type(const Recipe& recipe);

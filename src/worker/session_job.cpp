@@ -268,6 +268,7 @@ public:
             done->model_sha256 = written.sha256;
             done->model_bytes = written.bytes;
         }
+        done->peak_memory_bytes = peak_memory_bytes();
         phase_ = Phase::done;
         log::info("trained job={} generation={} steps={} seconds={:.3f} parameters={}",
                   job_,

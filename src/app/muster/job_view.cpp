@@ -63,14 +63,19 @@ std::string scores_text(const json& list) {
 }
 
 Table participants_table(const json& participants) {
-    Table table{{"FUNCTION", "SHARE", "ROWS", "COMPUTE", "WAITED", "SENT"}, {}};
+    Table table{{"FUNCTION", "SHARE", "ROWS", "COMPUTE", "WAITED", "SENT", "PEAK MEM"}, {}};
     for (const json& one : member(participants, "participants")) {
+        const json blocks = member(one, "blocks"); // of a split model
+        const std::string which =
+            blocks.is_object() ? fmt::format(", blocks {:.0f}-{:.0f}", number(blocks, "first"), number(blocks, "last"))
+                               : "";
         table.rows.push_back({nrm::short_name(text(one, "dn")),
-                              fmt::format("{:.1f} %", 100.0 * number(one, "share")),
+                              fmt::format("{:.1f} %{}", 100.0 * number(one, "share"), which),
                               fmt::format("{:.0f}", number(one, "rows")),
                               duration_text(number(one, "compute_seconds")),
                               duration_text(number(one, "wait_seconds")),
-                              bytes_text(number(one, "bytes_sent"))});
+                              bytes_text(number(one, "bytes_sent")),
+                              bytes_text(number(one, "peak_memory_bytes"))});
     }
     return table;
 }
