@@ -168,7 +168,11 @@ void complete_for_text(torch::jit::Module& archive, const Recipe& recipe, const 
 
 } // namespace
 
-void write_archive(const torch::jit::Module& body, const Recipe& recipe, const Preprocessing& preprocessing, int fd) {
+void write_archive(const torch::jit::Module& body,
+                   const Recipe& recipe,
+                   const Preprocessing& preprocessing,
+                   int fd,
+                   const std::function<void(const void*, std::size_t)>& written) {
     torch::jit::Module archive{"__torch__.muster.Model"};
     archive.register_module("body", body);
     attribute(archive, "target_name", preprocessing.target.name);
@@ -180,14 +184,17 @@ void write_archive(const torch::jit::Module& body, const Recipe& recipe, const P
         complete_for_tables(archive, recipe, preprocessing);
     }
     archive.eval();
-    const auto write = [fd](const void* data, std::size_t size) {
+    const auto write = [fd, &written](const void* data, std::size_t size) {
         const auto* bytes = static_cast<const char*>(data);
         for (std::size_t done = 0; done < size;) {
-            const ssize_t written = ::write(fd, bytes + done, size - done);
-            if (written < 0 && errno != EINTR) {
+            const ssize_t count = ::write(fd, bytes + done, size - done);
+            if (count < 0 && errno != EINTR) {
                 throw std::system_error{errno, std::generic_category(), "write the model archive"};
             }
-            done += written > 0 ? static_cast<std::size_t>(written) : 0;
+            done += count > 0 ? static_cast<std::size_t>(count) : 0;
+        }
+        if (written) {
+            written(data, size);
         }
         return size;
     };

@@ -6,6 +6,9 @@
 
 #include <torch/csrc/jit/api/module.h>
 
+#include <cstddef>
+#include <functional>
+
 namespace muster::worker {
 
 /// Writes the archive of `body`, which maps encoded rows to outputs, to `fd` from its current position. Its parameters
@@ -14,7 +17,12 @@ namespace muster::worker {
 ///   returns float64 [rows, outputs]: target unit, or probabilities
 /// Of a language model: forward(tokens int64 [rows, at most sequence]) returns float64 [rows, tokens, vocabulary], the
 /// logarithm of the probability of each next token.
+/// `written`, where given, is told of each piece of memory that has been written and is not looked at again.
 /// Throws std::system_error when writing fails.
-void write_archive(const torch::jit::Module& body, const Recipe& recipe, const Preprocessing& preprocessing, int fd);
+void write_archive(const torch::jit::Module& body,
+                   const Recipe& recipe,
+                   const Preprocessing& preprocessing,
+                   int fd,
+                   const std::function<void(const void*, std::size_t)>& written = {});
 
 } // namespace muster::worker

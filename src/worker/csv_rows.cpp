@@ -48,7 +48,8 @@ Result<CsvRows> parse_csv(std::string_view text) {
     for (std::size_t at = 0; at < text.size(); ++row) {
         std::vector<std::string> cells;
         if (!read_record(text, at, cells)) {
-            return Error{ErrorCode::invalid_argument, "a quote is opened and never closed", fmt::format("row {}", row + 1)};
+            return Error{
+                ErrorCode::invalid_argument, "a quote is opened and never closed", fmt::format("row {}", row + 1)};
         }
         if (cells.size() == 1 && cells[0].empty()) {
             continue; // an empty line

@@ -15,7 +15,8 @@ namespace muster::worker {
 namespace {
 
 Error system_error(const char* name, const char* what) {
-    return {ErrorCode::unavailable, std::string{name} + ": " + what + ": " + std::generic_category().message(errno), name};
+    return {
+        ErrorCode::unavailable, std::string{name} + ": " + what + ": " + std::generic_category().message(errno), name};
 }
 
 Result<Matrix> map_pair(int features, int target, std::int64_t rows, std::int64_t columns, bool test) {

@@ -1,26 +1,19 @@
 #include "worker/session_job.h"
 
-#include "base/digest.h"
 #include "base/log.h"
 #include "process_group/backend.h"
 #include "wire/recipe.h"
 #include "worker/calibration.h"
 #include "worker/program.h"
-#include "worker/stage_weights.h"
-#include "worker/trainer.h"
-
-#include <unistd.h>
+#include "worker/session_training.h"
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <new>
 #include <optional>
 #include <stop_token>
-#include <system_error>
 #include <thread>
 
 namespace muster::worker {
@@ -53,42 +46,6 @@ collective::GroupSpec make_spec(const std::string& certificate,
         log::warning("a job certificate needs renewal job={} {}", job, log::field("reason", sentence));
     };
     return spec;
-}
-
-/// The model's digest and length, read back from where it was written.
-struct WrittenModel {
-    std::string sha256;
-    std::int64_t bytes{};
-};
-
-WrittenModel read_back(int fd) {
-    std::vector<std::byte> buffer(1U << 20U);
-    Sha256 digest;
-    WrittenModel written;
-    while (true) {
-        const auto count = ::pread(fd, buffer.data(), buffer.size(), written.bytes);
-        if (count < 0 && errno == EINTR) {
-            continue;
-        }
-        if (count < 0) {
-            throw std::system_error{errno, std::generic_category(), "read the model archive back"};
-        }
-        if (count == 0) {
-            written.sha256 = digest.finish_hex();
-            return written;
-        }
-        digest.update(std::span{buffer}.first(static_cast<std::size_t>(count)));
-        written.bytes += count;
-    }
-}
-
-template <typename Write>
-WrittenModel write_model(int fd, Write write) {
-    if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) {
-        throw std::system_error{errno, std::generic_category(), "empty the model's output file"};
-    }
-    write(fd);
-    return read_back(fd);
 }
 
 } // namespace
@@ -239,35 +196,19 @@ public:
             return; // a second copy, or of another generation
         }
         phase_ = Phase::training;
-        const TrainingOrder training = training_order(arrived);
-        const bool split = !training.stages.empty();
-        const auto rank = static_cast<std::size_t>(committed_.rank);
-        if (split && (training.stages.size() <= rank || (rank == 0 && settings_.weights < 0))) {
-            return fail("the plan splits the model, but not for this member, or there is no file for its weights");
-        }
-        auto program = ModelProgram::build(recipe_, data_.preprocessing, split ? training.stages[rank] : ModelStage{});
-        if (!program) {
-            return fail("model: " + program.error().text());
-        }
-        auto done = train(*program, recipe_, data_.preprocessing, data_.matrices, training);
-        if (done && split) {
-            gather_weights(*program, recipe_, data_.preprocessing, training.stages, training.group, settings_.weights);
-        }
-        group_.reset();
-        leave();
+        TrainingOrder training = training_order(arrived);
+        group_.reset(); // the order has it
+        auto done = train_and_export(recipe_,
+                                     data_.preprocessing,
+                                     data_.matrices,
+                                     std::move(training),
+                                     {.output = settings_.output, .weights = settings_.weights},
+                                     [this] { leave(); });
         if (!done) {
             return fail(done.error().text());
         }
         done->job = job_;
         done->generation = order.generation;
-        if (committed_.rank == 0) {
-            const auto written = write_model(settings_.output, [&](int fd) {
-                return split ? export_gathered(recipe_, data_.preprocessing, settings_.weights, fd)
-                             : program->export_archive(fd);
-            });
-            done->model_sha256 = written.sha256;
-            done->model_bytes = written.bytes;
-        }
         done->peak_memory_bytes = peak_memory_bytes();
         phase_ = Phase::done;
         log::info("trained job={} generation={} steps={} seconds={:.3f} parameters={}",

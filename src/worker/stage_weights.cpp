@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <span>
 #include <system_error>
 
@@ -71,6 +72,17 @@ public:
     ~Mapping() { ::munmap(at_, size_); }
     Mapping(const Mapping&) = delete;
     Mapping& operator=(const Mapping&) = delete;
+
+    /// Lets go of the pages of a part that is not looked at again: mapped or not, they would count as this process's.
+    void release(const void* data, std::size_t size) const {
+        const auto begin = reinterpret_cast<std::uintptr_t>(data);
+        const auto own = reinterpret_cast<std::uintptr_t>(at_);
+        const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+        if (begin >= own && begin + size <= own + size_) {
+            const std::uintptr_t first = begin / page * page; // a page that is needed again is read again
+            (void)::madvise(reinterpret_cast<void*>(first), begin + size - first, MADV_DONTNEED);
+        }
+    }
 
     [[nodiscard]] std::byte* at(std::size_t offset) const { return static_cast<std::byte*>(at_) + offset; }
 
@@ -139,7 +151,9 @@ void export_gathered(const Recipe& recipe, const Preprocessing& preprocessing, i
         set_parameter(module, shape.name, at::from_blob(weights.at(offset), shape.sizes, scalar_type(recipe)));
         offset += static_cast<std::size_t>(shape.elements() * number_bytes(recipe));
     }
-    write_archive(module, recipe, preprocessing, fd);
+    write_archive(module, recipe, preprocessing, fd, [&weights](const void* data, std::size_t size) {
+        weights.release(data, size);
+    });
 }
 
 } // namespace muster::worker

@@ -1,0 +1,29 @@
+/// One generation's training at one member, to the archive at rank 0.
+#pragma once
+
+#include "base/result.h"
+#include "worker/trainer.h"
+
+#include <functional>
+
+namespace muster::worker {
+
+/// Where a model goes: open files, readable and writable. They are emptied first.
+struct ModelFiles {
+    int output{-1};  ///< the archive
+    int weights{-1}; ///< weights of a split model on their way into the archive; needed at rank 0
+};
+
+/// Builds the whole model or the own stage, trains it, and at rank 0 writes the archive. `leave` is called as soon as
+/// the other members are needed no longer, whether it went well or not; `order.group` is given up before.
+/// Returns Done without job and generation. Errors: those of ModelProgram::build and train(); invalid_argument, when
+/// the order has no stage for this member. Throws std::system_error when a file cannot be written, and what the group
+/// throws.
+[[nodiscard]] Result<Done> train_and_export(const Recipe& recipe,
+                                            const Preprocessing& preprocessing,
+                                            const MatrixSet& matrices,
+                                            TrainingOrder order,
+                                            const ModelFiles& files,
+                                            const std::function<void()>& leave);
+
+} // namespace muster::worker
