@@ -4,6 +4,7 @@
     ./run bench main --output json        the same as one JSON array of rows
     ./run bench main --only one-function  only the cases whose group has this in its name
     ./run bench collectives               the collectives over mutual TLS against Gloo and OpenMPI
+    ./run bench models                    split models, language models
 
 A row: {case, value, unit, reference, reference_value, ratio, target, holds}. `ratio` is value / reference_value; `target`
 says which of the two is held against what. A row that falls short says "holds": false and stays; one that cannot be
@@ -20,7 +21,7 @@ import time
 
 from measure import Row
 
-BENCHES = {"main": "main_cases", "collectives": "collectives_cases"}
+BENCHES = {"main": "main_cases", "collectives": "collectives_cases", "models": "models_cases"}
 
 
 def say(text):

@@ -1,5 +1,7 @@
 """A model that no function can hold: decided, agreed on, trained in stages, reported, exported."""
 import math
+import os
+import signal
 
 import pytest
 import torch
@@ -76,6 +78,18 @@ def test_a_recipe_cannot_split_what_is_no_chain(site):
     from harness import recipe
     answer = site.client().request("POST", "/muster/v1/recipes", recipe("flat", "FLAT", distribution={"strategy": "pipeline"}))
     assert answer.status == 400 and "no chain of blocks" in answer.words() and "distribution" in answer.words()
+
+
+def test_a_stage_that_dies_ends_the_job_by_name(site):
+    site.add_recipe(wide_recipe("wide-endless", epochs=100_000, distribution={"strategy": "pipeline"}))
+    site.client().put(request_dn("wide-endless"), text_request("wide-endless"))
+    site.wait_training("wide-endless")
+    assert len(site.workers()) > 1
+    os.kill(site.workers()[-1], signal.SIGKILL)
+    site.wait_status("wide-endless", "CANCELLED")
+    reason = site.reason("wide-endless")
+    assert reason.startswith("SYSTEM:") and "MLTrainingFunction=1" in reason and "signal 9" in reason.lower(), reason
+    site.nothing_left()
 
 
 def test_too_little_memory_is_said_with_the_block(own_site):
