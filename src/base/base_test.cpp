@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/file_replacement.h"
 #include "base/guarded.h"
 #include "base/id.h"
 #include "base/log.h"
@@ -64,6 +65,26 @@ TEST(File, is_replaced_whole_and_read_with_a_limit) {
     std::filesystem::remove(path);
     EXPECT_EQ(read_file(path).error().code, ErrorCode::not_found);
     EXPECT_EQ(replace_file("/nonexistent/folder/file", "x").error().code, ErrorCode::unavailable);
+}
+
+TEST(FileReplacement, leaves_the_old_file_until_it_is_complete) {
+    const auto folder = std::filesystem::temp_directory_path() / ("muster-replacement-test-" + random_hex(4));
+    std::filesystem::create_directory(folder);
+    ASSERT_TRUE(replace_file(folder / "file", "old"));
+    for (const bool complete : {false, true}) {
+        {
+            auto file = FileReplacement::open(folder / "file");
+            ASSERT_TRUE(file);
+            ASSERT_EQ(::write(file->fd(), "new", 3), 3);
+            EXPECT_EQ(*read_file(folder / "file"), "old");
+            EXPECT_EQ(file->temporary().parent_path(), folder);
+            EXPECT_TRUE(!complete || file->commit());
+        }
+        EXPECT_EQ(*read_file(folder / "file"), complete ? "new" : "old");
+        EXPECT_EQ(std::distance(std::filesystem::directory_iterator{folder}, {}), 1);
+    }
+    EXPECT_EQ(FileReplacement::open(folder / "none" / "file").error().code, ErrorCode::unavailable);
+    std::filesystem::remove_all(folder);
 }
 
 TEST(Log, quotes_what_would_break_the_line) {

@@ -1,11 +1,8 @@
 #include "base/file.h"
 
-#include "base/fd.h"
-#include "base/id.h"
+#include "base/file_replacement.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <cerrno>
 #include <fstream>
@@ -53,27 +50,15 @@ Result<std::string> read_file(const std::filesystem::path& path, std::uintmax_t 
 }
 
 Result<void> replace_file(const std::filesystem::path& path, std::string_view content, unsigned mode) {
-    const std::string temporary = path.string() + "." + random_hex(6) + ".tmp";
-    const auto failed = [&](const std::string& why) {
-        ::unlink(temporary.c_str());
-        return Error{ErrorCode::unavailable, fmt::format("cannot write {}: {}", path.string(), why)};
-    };
-    const UniqueFd file{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)};
-    if (!file.valid()) {
-        return Error{ErrorCode::unavailable, fmt::format("cannot write {}: {}", path.string(), reason())};
+    auto file = FileReplacement::open(path, mode);
+    if (!file) {
+        return std::move(file).error();
     }
-    if (auto written = write_all(file.get(), content); !written) {
-        return failed(written.error().message);
+    if (auto written = write_all(file->fd(), content); !written) {
+        return Error{ErrorCode::unavailable,
+                     fmt::format("cannot write {}: {}", path.string(), written.error().message)};
     }
-    if (::fsync(file.get()) != 0 || ::rename(temporary.c_str(), path.c_str()) != 0) {
-        return failed(reason());
-    }
-    const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
-    const UniqueFd directory{::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!directory.valid() || ::fsync(directory.get()) != 0) {
-        return Error{ErrorCode::unavailable, fmt::format("cannot sync {}: {}", folder, reason())};
-    }
-    return {};
+    return file->commit();
 }
 
 } // namespace muster
