@@ -1,21 +1,13 @@
 #include "worker/exported_model.h"
 
 #include "base/fd.h"
+#include "worker/archive_file.h"
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
-#include <c10/util/Exception.h>
-#include <caffe2/serialize/read_adapter_interface.h>
 #include <fcntl.h>
-#include <torch/csrc/jit/api/module.h>
-#include <torch/csrc/jit/serialization/import.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <functional>
-#include <new>
-#include <system_error>
 
 namespace muster::worker {
 namespace {
@@ -26,60 +18,6 @@ std::vector<std::string> texts_of(const torch::jit::Module& module, const char* 
         texts.push_back(text.toStringRef());
     }
     return texts;
-}
-
-/// Reads an open file by position: within the box nothing can be opened.
-class DescriptorReader : public caffe2::serialize::ReadAdapterInterface {
-public:
-    explicit DescriptorReader(int fd) : fd_{fd} {
-        const off_t end = ::lseek(fd, 0, SEEK_END); // the box allows no fstat()
-        if (end < 0) {
-            throw std::system_error{errno, std::generic_category(), "size of the model archive"};
-        }
-        size_ = static_cast<std::size_t>(end);
-    }
-    [[nodiscard]] std::size_t size() const override { return size_; }
-    std::size_t read(std::uint64_t position, void* buffer, std::size_t bytes, const char* /*what*/) const override {
-        std::size_t done = 0;
-        while (done < bytes) {
-            const ssize_t count =
-                ::pread(fd_, static_cast<char*>(buffer) + done, bytes - done, static_cast<off_t>(position + done));
-            if (count < 0 && errno != EINTR) {
-                throw std::system_error{errno, std::generic_category(), "read the model archive"};
-            }
-            if (count == 0) {
-                break;
-            }
-            done += count > 0 ? static_cast<std::size_t>(count) : 0;
-        }
-        return done;
-    }
-
-private:
-    int fd_;
-    std::size_t size_{};
-};
-
-/// Runs what an archive from outside may make fail: whatever torch throws then says that the archive is wrong, except
-/// that memory ran out.
-template <typename Value>
-Result<Value> judged(const std::string& what, const std::string& where, const std::function<Result<Value>()>& action) {
-    std::string why;
-    try {
-        return action();
-    } catch (const c10::OutOfMemoryError&) {
-        throw std::bad_alloc{};
-    } catch (const c10::Error& error) {
-        why = error.what_without_backtrace();
-        if (why.find("not enough memory") != std::string::npos) { // torch's CPU allocator has no type for it
-            throw std::bad_alloc{};
-        }
-    } catch (const std::bad_alloc&) {
-        throw;
-    } catch (const std::exception& error) { // the interpreter's own types
-        why = error.what();
-    }
-    return Error{ErrorCode::invalid_argument, what + ": " + why, where};
 }
 
 } // namespace
@@ -98,21 +36,22 @@ ExportedModel::ExportedModel(ExportedModel&&) noexcept = default;
 ExportedModel& ExportedModel::operator=(ExportedModel&&) noexcept = default;
 
 Result<ExportedModel> ExportedModel::load(int fd, const std::string& name) {
-    return judged<ExportedModel>("not a model archive of this program", name, [fd, &name]() -> Result<ExportedModel> {
-        auto state = std::make_unique<State>();
-        state->module = torch::jit::load(std::make_shared<DescriptorReader>(fd));
-        state->module.eval();
-        if (state->module.hasattr("task") && state->module.attr("task").toStringRef() == "language") {
-            return Error{ErrorCode::invalid_argument,
-                         "this model reads text, not rows of a table; torch.jit.load runs it (api/model.md)",
-                         name};
-        }
-        state->number_names = texts_of(state->module, "number_names");
-        state->category_names = texts_of(state->module, "category_names");
-        state->target_categories = texts_of(state->module, "target_categories");
-        state->target_name = state->module.attr("target_name").toStringRef();
-        return ExportedModel{std::move(state)};
-    });
+    return judge_archive<ExportedModel>(
+        "not a model archive of this program", name, [fd, &name]() -> Result<ExportedModel> {
+            auto state = std::make_unique<State>();
+            state->module = load_archive(fd);
+            state->module.eval();
+            if (state->module.hasattr("task") && state->module.attr("task").toStringRef() == "language") {
+                return Error{ErrorCode::invalid_argument,
+                             "this model reads text, not rows of a table; torch.jit.load runs it (api/model.md)",
+                             name};
+            }
+            state->number_names = texts_of(state->module, "number_names");
+            state->category_names = texts_of(state->module, "category_names");
+            state->target_categories = texts_of(state->module, "target_categories");
+            state->target_name = state->module.attr("target_name").toStringRef();
+            return ExportedModel{std::move(state)};
+        });
 }
 
 Result<ExportedModel> ExportedModel::load(const std::filesystem::path& path) {
@@ -157,7 +96,7 @@ Result<std::vector<double>> ExportedModel::predict(const RawRows& raw) const {
         texts.push_back(std::move(list));
     }
     const at::Tensor values = at::tensor(raw.numbers, at::kDouble).reshape({raw.rows, numbers});
-    return judged<std::vector<double>>("the archive cannot predict", "", [&]() -> Result<std::vector<double>> {
+    return judge_archive<std::vector<double>>("the archive cannot predict", "", [&]() -> Result<std::vector<double>> {
         const at::Tensor outputs = state_->module.get_method("forward")({values, std::move(texts)}).toTensor();
         if (outputs.dim() != 2 || outputs.size(0) != raw.rows || outputs.size(1) < 1 ||
             outputs.scalar_type() != at::kDouble || !outputs.device().is_cpu() || outputs.layout() != at::kStrided) {

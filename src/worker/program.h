@@ -1,5 +1,5 @@
-/// ModelProgram: the model that is trained. Only program.cpp, families.h, archive.cpp and exported_model.cpp know
-/// TorchScript, which is deprecated upstream.
+/// ModelProgram: the model that is trained. Only program.cpp, families.h, the archive's files and
+/// exported_model.cpp know TorchScript, which is deprecated upstream.
 #pragma once
 
 #include "base/result.h"

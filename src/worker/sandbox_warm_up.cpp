@@ -8,6 +8,7 @@
 #include "worker/exported_model.h"
 #include "worker/program.h"
 #include "worker/trainer.h"
+#include "worker/weights_export.h"
 
 #include <ATen/Context.h>
 #include <malloc.h>
@@ -55,9 +56,9 @@ Preprocessing tiny_inputs() {
     return preprocessing;
 }
 
-/// An archive that is written, loaded and run on enough rows for MKL and OpenMP to begin; and one that cannot be
-/// loaded.
-Result<void> predict_a_little() {
+/// An archive that is written, loaded, run on enough rows for MKL and OpenMP to begin, and exported; and one that cannot
+/// be loaded.
+Result<void> look_at_archives() {
     const auto program = ModelProgram::build({.name = "warm-up", .model = {.hidden = {64}}}, tiny_inputs());
     if (!program) {
         return cold(program.error().text());
@@ -71,6 +72,10 @@ Result<void> predict_a_little() {
     const auto outputs = model ? model->predict(rows) : Result<std::vector<double>>{model.error()};
     if (!outputs) {
         return cold(outputs.error().text());
+    }
+    const auto weights = memory_file("weights", 0);
+    if (const auto written = export_weights(archive.get(), "warm-up", weights.get()); !written) {
+        return cold(written.error().text());
     }
     const auto empty = memory_file("no archive", 1);
     (void)ExportedModel::load(empty.get(), "warm-up");
@@ -202,10 +207,10 @@ Result<void> warm_up_alone() {
     });
 }
 
-Result<void> warm_up_predictions() {
+Result<void> warm_up_archives() {
     return guarded([]() -> Result<void> {
         prepare_thread(1);
-        return predict_a_little();
+        return look_at_archives();
     });
 }
 

@@ -18,8 +18,8 @@ void settle_process();
 /// Errors: unavailable, with what does not work.
 [[nodiscard]] Result<void> warm_up_threads(int threads);
 
-/// All of it for predictions, on the calling thread alone: writes, loads and runs a tiny archive, and fails to load
-/// another. Errors: unavailable, with what does not work.
-[[nodiscard]] Result<void> warm_up_predictions();
+/// All of it for looking at archives, on the calling thread alone: writes, loads and runs a tiny archive, takes its
+/// weights out, and fails to load another. Errors: unavailable, with what does not work.
+[[nodiscard]] Result<void> warm_up_archives();
 
 } // namespace muster::worker

@@ -3,7 +3,6 @@
 #include "app/muster/predict.h"
 #include "app/muster/verbs.h"
 #include "app/muster/with_client.h"
-#include "base/digest.h"
 
 #include <fmt/format.h>
 
@@ -16,7 +15,6 @@ using nlohmann::json;
 
 struct Options {
     std::string name{};
-    std::string out{"model.pt"};
     std::string input{};
     std::vector<std::string> allow_missing{};
 };
@@ -52,63 +50,6 @@ int list(Context& context) {
     });
 }
 
-/// DN of a model by its id, its DN, or the id of the request that made it.
-Result<std::string> find_model(Client& client, const std::string& name) {
-    auto objects = client.objects("SubNetwork=1");
-    if (!objects) {
-        return std::move(objects).error();
-    }
-    std::vector<std::string> ids;
-    for (const json& object : *objects) {
-        const std::string dn = object.value("objectInstance", "");
-        if (object.value("objectClass", "") == "MLModel") {
-            ids.push_back(object.value("id", ""));
-            if (dn == name || ids.back() == name) {
-                return dn;
-            }
-        }
-        if (object.value("objectClass", "") == "MLTrainingReport" && object.value("id", "") == name) {
-            return object["attributes"].value("mLModelGeneratedRef", "");
-        }
-    }
-    Error error{ErrorCode::not_found, "there is no model \"" + name + "\""};
-    error.nearest = nearest_of(name, ids);
-    return error;
-}
-
-int export_model(Context& context, const Options& options) {
-    return with_client(context, [&](Client& client) -> int {
-        auto dn = find_model(client, options.name);
-        if (!dn) {
-            return report(dn.error());
-        }
-        auto artefact = client.vendor_data(*dn, "artefact");
-        if (!artefact) {
-            return report(artefact.error());
-        }
-        if (!artefact->is_object()) {
-            return report({ErrorCode::not_found, *dn + " is not published: its training has not finished"});
-        }
-        const std::string wanted = artefact->value("sha256", "");
-        if (auto got = client.download("/muster/v1/blobs/" + wanted, options.out); !got) {
-            return report(got.error());
-        }
-        auto digest = sha256_file(options.out);
-        if (!digest || *digest != wanted) {
-            return report({ErrorCode::unavailable,
-                           options.out + " does not have the digest of the model; the download is broken"});
-        }
-        print(context.format,
-              {{"dn", *dn}, {"path", options.out}, {"sha256", wanted}},
-              {{},
-               {{"model", *dn},
-                {"file", options.out},
-                {"sha256", wanted},
-                {"load it", "torch.jit.load(\"" + options.out + "\")"}}});
-        return exit_done;
-    });
-}
-
 int predict(Context& context, const Options& options) {
     auto predictions = predict_file(options.name, options.input, options.allow_missing);
     if (!predictions) {
@@ -134,13 +75,7 @@ void add_model(Context& context) {
     verb->require_subcommand(1);
     CLI::App* list_verb = verb->add_subcommand("list", "models of the producer's repository");
     list_verb->callback([&context] { context.action = [&context] { return list(context); }; });
-    CLI::App* export_verb = verb->add_subcommand(
-        "export", "download a model archive and check its digest\nExample: muster model export t1 --out model.pt");
-    export_verb->add_option("model", options->name, "id or DN of a model, or id of the request that made it")
-        ->required();
-    export_verb->add_option("--out", options->out, "file to write")->capture_default_str();
-    export_verb->callback(
-        [&context, options] { context.action = [&context, options] { return export_model(context, *options); }; });
+    add_model_export(context, *verb);
     CLI::App* predict_verb = verb->add_subcommand(
         "predict",
         "predict rows of a CSV file with an exported model\nExample: muster model predict model.pt --input new.csv");

@@ -29,6 +29,7 @@ void add_inspect(Context& context); ///< list, show, logs, report
 void add_follow(Context& context);  ///< wait, watch
 void add_cancel(Context& context);
 void add_model(Context& context);
+void add_model_export(Context& context, CLI::App& model); ///< model export; add_model calls it
 void add_doctor(Context& context);
 void add_demo(Context& context);
 void add_bench(Context& context);

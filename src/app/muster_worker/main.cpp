@@ -1,4 +1,5 @@
 /// muster-worker: trains for one job, in a box. Started by a function's agent, which passes all descriptors.
+#include "app/muster_worker/export.h"
 #include "app/muster_worker/predict.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -178,6 +179,9 @@ int run(const Arguments& arguments) {
 int main(int count, char** values) {
     if (count > 1 && std::string_view{values[1]} == "predict") {
         return app::predict_main(count - 1, values + 1);
+    }
+    if (count > 1 && std::string_view{values[1]} == "export") {
+        return app::export_main(count - 1, values + 1);
     }
     CLI::App program{"Trains for one job of a muster function. Started by `muster function`, not by hand."};
     Arguments arguments;

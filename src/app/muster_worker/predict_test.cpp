@@ -1,76 +1,32 @@
 #include "base/fd.h"
 #include "base/file.h"
+#include "boxed_driver.h"
 #include "function/child_process.h"
 #include "worker/program.h"
-#include "worker/testing_matrix.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <poll.h>
-#include <sys/mman.h>
-#include <torch/csrc/jit/api/module.h>
 #include <unistd.h>
 
 #include <fstream>
 
-namespace muster::app {
+namespace muster::app::testing {
 namespace {
 
-constexpr auto patience = std::chrono::seconds{60};
 constexpr int kernel_page_bytes = 4096;
 
-struct Done {
-    std::string status; ///< as ChildProcess says it
-    std::string output;
-
-    [[nodiscard]] nlohmann::json json() const { return nlohmann::json::parse(output, nullptr, false); }
-    [[nodiscard]] std::string error() const { return json()["error"].value("message", ""); }
-};
-
-std::string read_all(int fd) {
-    std::string text;
-    std::array<char, kernel_page_bytes> block{};
-    for (ssize_t count = 0; (count = ::read(fd, block.data(), block.size())) > 0;) {
-        text.append(block.data(), static_cast<std::size_t>(count));
-    }
-    return text;
-}
-
-class Predict : public ::testing::Test {
+class Predict : public BoxedTest {
 protected:
-    [[nodiscard]] const worker::TestingFolder& folder() const { return folder_; }
-    [[nodiscard]] std::string model() const { return folder_.path() / "model.pt"; }
-    [[nodiscard]] std::string input() const { return folder_.path() / "new.csv"; }
+    [[nodiscard]] std::string input() const { return folder().path() / "new.csv"; }
     [[nodiscard]] std::vector<std::string> arguments(const std::vector<std::string>& more = {}) const {
         std::vector<std::string> all{"predict", "--model", model(), "--input", input()};
         all.insert(all.end(), more.begin(), more.end());
         return all;
     }
 
-    /// y = 2 x, in rows of `x`.
-    void write_good_model() const {
-        const Preprocessing preprocessing{.inputs = {{.name = "x"}}, .target = {.name = "y"}};
-        auto program = worker::ModelProgram::build({.name = "r", .model = {.hidden = {}}}, preprocessing);
-        ASSERT_TRUE(program.ok());
-        const at::NoGradGuard no_grad;
-        program->parameters()[0].fill_(2.0);
-        program->parameters()[1].fill_(0.0);
-        program->export_archive(model());
-    }
-    /// An archive with the attributes of ours, whose forward() is `body`.
-    void write_model(const std::string& body) const {
-        torch::jit::Module module{"__torch__.muster.Model"};
-        c10::List<std::string> numbers;
-        numbers.push_back("x");
-        module.register_attribute("number_names", c10::ListType::ofStrings(), numbers);
-        module.register_attribute("category_names", c10::ListType::ofStrings(), c10::List<std::string>{});
-        module.register_attribute("target_categories", c10::ListType::ofStrings(), c10::List<std::string>{});
-        module.register_attribute("target_name", c10::StringType::get(), "y");
-        module.define("def forward(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:\n" + body);
-        module.save(model());
-    }
     void write_rows(int count) const {
         std::ofstream file{input()};
         file << "x\n";
@@ -78,22 +34,13 @@ protected:
             file << row << "\n";
         }
     }
-    [[nodiscard]] Done run(const std::vector<std::string>& more = {},
-                           const std::filesystem::path& program = MUSTER_WORKER_PROGRAM,
-                           std::vector<std::string> before = {}) const {
-        const UniqueFd output{::memfd_create("output", MFD_CLOEXEC)};
+    [[nodiscard]] BoxedDone run(const std::vector<std::string>& more = {},
+                                const std::filesystem::path& program = MUSTER_WORKER_PROGRAM,
+                                std::vector<std::string> before = {}) const {
         const auto all = arguments(more);
         before.insert(before.end(), all.begin(), all.end());
-        auto child = function::ChildProcess::start({.program = program, .arguments = before, .output = output.get()});
-        Done done;
-        done.status = child.value().wait(Deadline::after(patience)).value();
-        ::lseek(output.get(), 0, SEEK_SET);
-        done.output = read_all(output.get());
-        return done;
+        return run_boxed(before, program);
     }
-
-private:
-    worker::TestingFolder folder_;
 };
 
 TEST_F(Predict, gives_a_row_of_outputs_for_each_row) {
@@ -230,4 +177,4 @@ TEST_F(Predict, fails_closed_on_a_kernel_without_a_part) {
 }
 
 } // namespace
-} // namespace muster::app
+} // namespace muster::app::testing

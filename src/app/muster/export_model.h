@@ -1,0 +1,27 @@
+/// Model archives in other formats: safetensors by muster-worker, ONNX from that by a Python program of ours.
+#pragma once
+
+#include "base/result.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace muster::app {
+
+/// What was written.
+struct WrittenWeights {
+    std::int64_t tensors{};
+    std::int64_t bytes{};
+};
+
+/// Writes the weights of an archive to `out` as safetensors (docs/export.md), by `muster-worker export`, which closes
+/// its sandbox before it looks at the archive. `out` appears complete or not at all; `allow_missing` names parts of the
+/// sandbox to do without.
+/// Errors: as ask_boxed_worker(); unavailable, when `out` cannot be written.
+[[nodiscard]] Result<WrittenWeights> export_safetensors(const std::filesystem::path& archive,
+                                                        const std::filesystem::path& out,
+                                                        const std::vector<std::string>& allow_missing);
+
+} // namespace muster::app

@@ -1,0 +1,158 @@
+"""muster model export: a trained model in the formats of others, with the same numbers."""
+import hashlib
+import json
+import struct
+
+import pytest
+import torch
+
+from harness import muster, request_attributes, request_dn, text_recipe
+
+TYPES = {"F64": torch.float64, "F32": torch.float32}
+
+
+def read_safetensors(path):
+    """({name: tensor}, metadata): as the format's description says, without its library."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header, numbers = json.loads(content[8:8 + length]), content[8 + length:]
+    metadata = header.pop("__metadata__")
+    tensors, end = {}, 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, after = entry["data_offsets"]
+        assert begin == end, f"a gap or an overlap before {name}"
+        end = after
+        tensors[name] = torch.frombuffer(bytearray(numbers[begin:after]), dtype=TYPES[entry["dtype"]]).reshape(entry["shape"])
+    assert end == len(numbers)
+    return tensors, metadata
+
+
+def weights_of(archive):
+    return {name.removeprefix("body."): value for name, value in torch.jit.load(str(archive)).named_parameters()}
+
+
+def export(site, model, path, *options):
+    """What the verb says about the file, checked against it."""
+    said = site.run_json("model", "export", model, "--out", path, *options)
+    assert said["path"] == str(path) and said["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [each.name for each in path.parent.iterdir()].count(path.name) == 1
+    assert not list(path.parent.glob("*.tmp")), "a temporary file is left"
+    return said
+
+
+@pytest.fixture(scope="module")
+def table_archive(site, finished, tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "model.pt"
+    export(site, finished, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def text_archive(site, tmp_path_factory):
+    site.add_recipe(text_recipe("export-text"))
+    requirement = {"inferenceOutputName": "next_character", "performanceMetric": "log_loss", "performanceScore": 5.0}
+    site.client().put(request_dn("export-text"), request_attributes(aIMLInferenceName="muster:export-text",
+                                                                    performanceRequirements=[requirement]))
+    site.wait_status("export-text", "FINISHED")
+    site.wait_connected()
+    path = tmp_path_factory.mktemp("text") / "model.pt"
+    export(site, "export-text", path)
+    return path
+
+
+# safetensors.
+
+
+@pytest.mark.parametrize("kind", ["table", "text"])
+def test_weights_are_those_of_the_archive(site, kind, request, tmp_path):
+    archive = request.getfixturevalue(f"{kind}_archive")
+    said = export(site, archive, tmp_path / "model.safetensors", "--format", "safetensors")
+    assert said["archive"] == str(archive)
+    tensors, metadata = read_safetensors(tmp_path / "model.safetensors")
+    expected = weights_of(archive)
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], value) for name, value in expected.items())
+    model = torch.jit.load(str(archive))
+    assert metadata["recipe"] == model.recipe and metadata["task"] == model.task and metadata["format"] == "pt"
+    preprocessing = json.loads(metadata["preprocessing"])
+    assert preprocessing["target"]["name"] == model.target_name
+    if kind == "table":
+        assert [each["name"] for each in preprocessing["inputs"]] == model.input_names
+    else:
+        assert preprocessing["text"]["vocabulary"] == model.vocabulary
+
+
+@pytest.mark.parametrize("kind", ["table", "text"])
+def test_the_library_of_the_format_reads_the_weights(site, kind, request, tmp_path):
+    safetensors = pytest.importorskip("safetensors", reason="safetensors is not installed (packaging/python.txt)")
+    archive = request.getfixturevalue(f"{kind}_archive")
+    path = tmp_path / "model.safetensors"
+    export(site, archive, path, "--format", "safetensors")
+    expected = weights_of(archive)
+    with safetensors.safe_open(str(path), framework="pt") as file:
+        assert set(file.keys()) == set(expected)
+        assert all(torch.equal(file.get_tensor(name), value) for name, value in expected.items())
+        assert file.metadata()["task"] == torch.jit.load(str(archive)).task
+
+
+def test_weights_of_a_model_at_the_producer(site, finished, table_archive, tmp_path):
+    said = export(site, finished, tmp_path / "model.safetensors", "--format", "safetensors")
+    assert said["dn"].startswith("SubNetwork=1,")
+    tensors, _ = read_safetensors(tmp_path / "model.safetensors")
+    assert all(torch.equal(tensors[name], value) for name, value in weights_of(table_archive).items())
+    done = site.run("model", "export", "hapy", "--format", "safetensors")
+    assert done.returncode == 4 and "hapy" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", None], ids=["empty", "text", "truncated"])
+def test_what_is_no_archive_is_refused_and_nothing_is_replaced(table_archive, tmp_path, content):
+    archive, out = tmp_path / "bad.pt", tmp_path / "out.safetensors"
+    archive.write_bytes(table_archive.read_bytes()[:-100] if content is None else content)
+    out.write_text("what was there")
+    done = muster("model", "export", archive, "--format", "safetensors", "--out", out)
+    assert done.returncode == 4 and "bad.pt" in done.stderr and "not a model archive" in done.stderr, done.stderr
+    assert out.read_text() == "what was there"
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["bad.pt", "out.safetensors"]
+
+
+class Hostile(torch.nn.Module):
+    """Reads a file of whoever loads it, while it is loaded."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.first = str(path), 0.0
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.path
+
+    @torch.jit.export
+    def __setstate__(self, path: str):
+        self.path, self.training = path, False
+        self.first = float(torch.from_file(path, False, 1, dtype=torch.float64))
+
+    def forward(self, numbers: torch.Tensor):
+        return numbers
+
+
+def test_an_archive_that_reads_files_is_stopped(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(8))
+    torch.jit.script(Hostile(tmp_path / "secret")).save(str(tmp_path / "m.pt"))
+    done = muster("model", "export", tmp_path / "m.pt", "--format", "safetensors", "--out", tmp_path / "out")
+    assert done.returncode == 4 and "sandbox forbids" in done.stderr and "m.pt" in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("arguments,words", [
+    (("nowhere/model.pt", "--format", "safetensors"), "nowhere/model.pt"), (("m.pt", "--format", "tensors"), "safetensors"),
+    (("m.pt", "--format", "safetensors", "--allow-missing-isolation", "landlok"), "landlock")], ids=lambda each: each if isinstance(each, str) else each[-1])
+def test_wrong_input_is_named(table_archive, tmp_path, arguments, words):
+    (tmp_path / "m.pt").write_bytes(table_archive.read_bytes())
+    done = muster("model", "export", *arguments, cwd=tmp_path)
+    assert done.returncode == 4 and words in done.stderr and done.stdout == "", done.stderr
+    assert [each.name for each in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_a_folder_that_is_not_there_is_named(table_archive, tmp_path):
+    done = muster("model", "export", table_archive, "--format", "safetensors", "--out", tmp_path / "none" / "x")
+    assert done.returncode == 2 and f"{tmp_path}/none/x" in done.stderr, done.stderr
