@@ -154,7 +154,7 @@ public:
     /// As all_reduce, with the result at `root` only; the others' data stays as it is.
     virtual void reduce(std::span<std::byte> data, ElementType type, ReduceOp op, int root) = 0;
     /// `input` is one block of lengths[r] bytes for each rank r, in rank order; `output` becomes this rank's block,
-    /// reduced over all ranks. They may not overlap.
+    /// reduced over all ranks. It may not overlap `input` except as its own block.
     virtual void reduce_scatter(std::span<const std::byte> input,
                                 std::span<std::byte> output,
                                 std::span<const std::size_t> lengths,

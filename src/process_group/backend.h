@@ -79,7 +79,8 @@ public:
     /// The result at the root; the others' tensors stay as they are.
     WorkPtr reduce(std::vector<at::Tensor>& tensors, const c10d::ReduceOptions& options = {}) override;
     WorkPtr broadcast(std::vector<at::Tensor>& tensors, const c10d::BroadcastOptions& options = {}) override;
-    /// outputs[0][r] receives rank r's input; sizes may differ between ranks as the outputs say.
+    /// outputs[0][r] receives rank r's input; sizes may differ between ranks as the outputs say. Outputs that lie one
+    /// after the other are filled where they are, and the input may be this rank's own.
     WorkPtr allgather(std::vector<std::vector<at::Tensor>>& outputs,
                       std::vector<at::Tensor>& inputs,
                       const c10d::AllgatherOptions& options = {}) override;
@@ -100,7 +101,8 @@ public:
     WorkPtr scatter(std::vector<at::Tensor>& outputs,
                     std::vector<std::vector<at::Tensor>>& inputs,
                     const c10d::ScatterOptions& options = {}) override;
-    /// Rank r receives the reduced inputs[0][r]; the blocks may differ in size.
+    /// Rank r receives the reduced inputs[0][r]; the blocks may differ in size. Blocks that lie one after the other are
+    /// not copied, and the output may be this rank's own.
     WorkPtr reduce_scatter(std::vector<at::Tensor>& outputs,
                            std::vector<std::vector<at::Tensor>>& inputs,
                            const c10d::ReduceScatterOptions& options = {}) override;

@@ -61,6 +61,19 @@ void reduce_coalesced(collective::Group& group, const Tensors& tensors, const c1
     }
 }
 
+/// The inputs of a reduce_scatter; their own memory, when `output` is none of it but this rank's block.
+at::Tensor in_one_piece(const Tensors& inputs, const at::Tensor& output, int rank) {
+    const auto whole = inputs.size() > 1 ? joined(inputs) : at::Tensor{};
+    if (!whole.defined()) {
+        return pack(inputs);
+    }
+    const auto all = bytes_of(whole);
+    const auto target = bytes_of(output);
+    const bool apart = target.data() + target.size() <= all.data() || all.data() + all.size() <= target.data();
+    const bool in_place = target.data() == bytes_of(inputs[static_cast<std::size_t>(rank)]).data();
+    return apart || in_place || target.empty() ? whole : pack(inputs);
+}
+
 void scatter_reduced(collective::Group& group,
                      const at::Tensor& output,
                      const Tensors& inputs,
@@ -68,8 +81,8 @@ void scatter_reduced(collective::Group& group,
                      const c10d::ReduceOp& operation) {
     const auto type = output.scalar_type();
     const auto space = space_for({output});
-    group.reduce_scatter(
-        bytes_of(pack(inputs)), bytes_of(space), lengths, element_type(type), reduction(operation, type));
+    const auto whole = in_one_piece(inputs, output, group.rank());
+    group.reduce_scatter(bytes_of(whole), bytes_of(space), lengths, element_type(type), reduction(operation, type));
     unpack(space, {output});
     finish_average(operation, output, group.size());
 }
@@ -206,7 +219,8 @@ MusterBackend::allgather(std::vector<Tensors>& outputs, Tensors& inputs, const c
     check_blocks("allgather", blocks, input);
     return queue_->push({c10d::OpType::ALLGATHER, "muster:all_gather", inputs, blocks, options.timeout},
                         [input, blocks](collective::Group& group) {
-                            const auto space = space_for(blocks);
+                            const auto own_memory = joined(blocks);
+                            const auto space = own_memory.defined() ? own_memory : space_for(blocks);
                             group.all_gather(bytes_of(pack({input})), bytes_of(space), lengths_of(blocks));
                             unpack(space, blocks);
                         });

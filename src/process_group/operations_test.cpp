@@ -128,6 +128,37 @@ TEST(Operations, reduce_scatter_in_every_form) {
     });
 }
 
+TEST(Operations, reduce_scatter_and_all_gather_in_place_with_unequal_and_empty_blocks) {
+    on_three([](MusterBackend& backend) {
+        const auto rank = static_cast<std::size_t>(backend.getRank());
+        constexpr std::int64_t elements = 300'000; // travels in many pieces
+        for (const std::vector<std::int64_t>& sizes :
+             {std::vector<std::int64_t>{elements - 3, 0, 3}, {0, 0, elements}}) {
+            auto whole = at::arange(elements, at::kDouble) + static_cast<double>(rank);
+            const auto expected = at::arange(elements, at::kDouble) * 3 + 3;
+            const std::vector<Tensors> blocks{whole.split_with_sizes(sizes)};
+            auto inputs = blocks;
+            Tensors own{blocks[0][rank]};
+            backend.reduce_scatter(own, inputs)->wait();
+            EXPECT_TRUE(own[0].equal(expected.split_with_sizes(sizes)[rank]));
+            auto outputs = blocks;
+            backend.allgather(outputs, own)->wait();
+            EXPECT_TRUE(whole.equal(expected));
+        }
+    });
+}
+
+TEST(Operations, reduce_scatter_into_the_block_of_another_rank) {
+    on_three([](MusterBackend& backend) {
+        auto whole = at::ones({9});
+        std::vector<Tensors> blocks{whole.split(3)};
+        Tensors next{blocks[0][static_cast<std::size_t>((backend.getRank() + 1) % 3)]};
+        backend.reduce_scatter(next, blocks)->wait();
+        EXPECT_TRUE(next[0].eq(3.0).all().item<bool>());
+        EXPECT_EQ(whole.sum().item<double>(), 6.0 + 9.0);
+    });
+}
+
 TEST(Operations, all_to_all_with_unequal_and_empty_parts) {
     on_three([](MusterBackend& backend) {
         const int rank = backend.getRank();

@@ -54,6 +54,24 @@ at::Tensor space_for(const Tensors& tensors) {
     return at::empty({static_cast<std::int64_t>(total)}, at::kByte);
 }
 
+at::Tensor joined(const Tensors& tensors) {
+    std::byte* begin = nullptr;
+    std::byte* end = nullptr;
+    for (const auto& tensor : tensors) {
+        if (tensor.nbytes() == 0) {
+            continue;
+        }
+        const auto bytes = bytes_of(tensor);
+        if (!tensor.is_contiguous() || (end != nullptr && bytes.data() != end)) {
+            return {};
+        }
+        begin = end == nullptr ? bytes.data() : begin;
+        end = bytes.data() + bytes.size();
+    }
+    return at::from_blob(
+        begin, {end - begin}, [tensors](void* /*owned*/) {}, at::kByte);
+}
+
 void unpack(const at::Tensor& packed, const Tensors& tensors) {
     auto place = bytes_of(packed);
     for (const auto& tensor : tensors) {

@@ -24,6 +24,9 @@ using Tensors = std::vector<at::Tensor>;
 [[nodiscard]] at::Tensor pack(const Tensors& tensors);
 /// Bytes for pack()'s inverse to fill: the memory of the tensor itself when there is one and it is contiguous.
 [[nodiscard]] at::Tensor space_for(const Tensors& tensors);
+/// The memory of contiguous tensors that lie one after the other, as space_for() would make it; undefined, when they do
+/// not: then what goes through it has to be copied.
+[[nodiscard]] at::Tensor joined(const Tensors& tensors);
 /// Copies `packed`, which has the size of pack(tensors), into the tensors. Does nothing when it is their own memory.
 void unpack(const at::Tensor& packed, const Tensors& tensors);
 

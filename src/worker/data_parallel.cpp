@@ -2,11 +2,19 @@
 
 namespace muster::worker {
 
-DataParallel::DataParallel(
-    ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks, std::int64_t steps)
-    : program_{program}, ranks_{ranks},
-      step_{program, recipe, preprocessing, ranks, ranks.shares()[ranks.rank()] + 1, steps} {
-} // a short batch rounds up
+DataParallel::DataParallel(ModelProgram& program,
+                           const Recipe& recipe,
+                           const Preprocessing& preprocessing,
+                           Ranks& ranks,
+                           std::int64_t steps,
+                           std::vector<double> state_shares)
+    : program_{program}, ranks_{ranks}, step_{program,
+                                              recipe,
+                                              preprocessing,
+                                              ranks,
+                                              ranks.shares()[ranks.rank()] + 1, // a short batch rounds up
+                                              steps,
+                                              std::move(state_shares)} {}
 
 StepOutcome DataParallel::step(const Matrix& matrix, std::span<const std::int64_t> rows, bool stop_wanted) {
     const Interval own = ranks_.own_part({0, std::ssize(rows)});

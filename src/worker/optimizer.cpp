@@ -47,6 +47,16 @@ double Optimizer::learning_rate() const {
     return settings_.learning_rate * 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
 }
 
+std::int64_t Optimizer::state_bytes() const {
+    std::size_t bytes = 0;
+    for (const auto* tensors : {&first_, &second_, &counts_}) {
+        for (const at::Tensor& tensor : *tensors) {
+            bytes += tensor.nbytes();
+        }
+    }
+    return static_cast<std::int64_t>(bytes);
+}
+
 double Optimizer::squares_of_gradients() const {
     if (settings_.clip_norm <= 0.0) {
         return 0.0;

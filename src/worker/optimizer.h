@@ -25,6 +25,8 @@ public:
     void step(std::optional<double> whole_norm = {});
     /// The sum of squares of these parameters' gradients; 0, when nobody clips by it.
     [[nodiscard]] double squares_of_gradients() const;
+    /// Bytes of what is kept from step to step besides the parameters.
+    [[nodiscard]] std::int64_t state_bytes() const;
     /// Learning rate of the next step.
     [[nodiscard]] double learning_rate() const;
 

@@ -1,21 +1,15 @@
 #include "worker/step.h"
 
 #include "worker/loss.h"
+#include "worker/reducer.h"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
-#include <torch/csrc/distributed/c10d/reducer.hpp>
 
-#include <algorithm>
 #include <cmath>
 
 namespace muster::worker {
 namespace {
-
-/// Buckets in which gradients travel: the first is small so that sending begins early in backward, the rest large
-/// enough that latency does not count (algorithms.md 2.3).
-constexpr std::size_t first_bucket_bytes = 1U << 20U;
-constexpr std::size_t bucket_bytes = 25U << 20U;
 
 constexpr std::int64_t signal_loss = 0;
 constexpr std::int64_t signal_stop = 1;
@@ -52,38 +46,28 @@ TrainingStep::TrainingStep(ModelProgram& program,
                            const Preprocessing& preprocessing,
                            Ranks& ranks,
                            std::int64_t rows_max,
-                           std::int64_t steps)
-    : program_{program}, loss_{recipe.loss}, ranks_{ranks}, buffer_{recipe, preprocessing, rows_max},
-      optimizer_{recipe.optimizer, program.parameters(), steps} {
-    if (ranks.alone()) {
+                           std::int64_t steps,
+                           std::vector<double> state_shares)
+    : program_{program}, loss_{recipe.loss}, ranks_{ranks}, buffer_{recipe, preprocessing, rows_max} {
+    if (!ranks.alone() && !state_shares.empty()) {
+        sharded_ = std::make_unique<ShardedState>(
+            recipe.optimizer, program.parameters(), ranks, std::move(state_shares), steps);
         return;
     }
+    optimizer_.emplace(recipe.optimizer, program.parameters(), steps);
+    if (!ranks.alone()) {
+        reduce_from_now_on();
+    }
+}
+
+void TrainingStep::reduce_from_now_on() {
     reduction_ = std::make_unique<Reduction>();
-    std::vector<at::Tensor> parameters = program.parameters();
+    std::vector<at::Tensor> parameters = program_.parameters();
     reduction_->signal = at::zeros({signal_size}, parameters.front().options()).requires_grad_(true);
     reduction_->signal_values = at::zeros({signal_size}, parameters.front().options());
     parameters.push_back(reduction_->signal);
-    std::unordered_map<std::size_t, std::string> names;
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
-        names[i] = "parameter " + std::to_string(i);
-    }
-    const std::vector<bool> sparse(parameters.size(), false);
-    auto buckets =
-        std::get<0>(c10d::compute_bucket_assignment_by_size(parameters, {first_bucket_bytes, bucket_bytes}, sparse));
-    std::ranges::reverse(buckets); // backward reaches the last parameters first
-    reduction_->reducer = std::make_unique<c10d::Reducer>(std::move(parameters),
-                                                          std::move(buckets),
-                                                          ranks.group(),
-                                                          sparse,
-                                                          static_cast<std::int64_t>(bucket_bytes),
-                                                          /*find_unused_parameters=*/false,
-                                                          /*gradient_as_bucket_view=*/true,
-                                                          std::move(names),
-                                                          static_cast<std::int64_t>(first_bucket_bytes),
-                                                          /*skip_all_reduce_unused_params=*/false,
-                                                          /*use_python_reducer=*/false,
-                                                          std::vector<std::int64_t>{});
-    reduction_->reducer->register_comm_hook(std::make_unique<SumHook>(ranks.group(), reduction_->last_bucket));
+    reduction_->reducer = make_reducer(std::move(parameters), ranks_.group());
+    reduction_->reducer->register_comm_hook(std::make_unique<SumHook>(ranks_.group(), reduction_->last_bucket));
 }
 
 TrainingStep::~TrainingStep() {
@@ -105,41 +89,61 @@ TrainingStep::forward_loss(const Matrix& matrix, std::span<const std::int64_t> r
     return loss_part(loss_, program_.forward(batch.rows), batch.target, global_rows);
 }
 
+StepOutcome TrainingStep::step_alone(const LossPart& loss, bool stop_wanted) {
+    const at::Tensor whole = loss();
+    whole.backward();
+    StepOutcome outcome{.loss = whole.item<double>(), .stop = stop_wanted};
+    outcome.finite = std::isfinite(outcome.loss);
+    return outcome;
+}
+
+StepOutcome TrainingStep::step_together(const LossPart& loss, bool stop_wanted) {
+    c10d::Reducer& reducer = *reduction_->reducer;
+    reducer.prepare_for_forward();
+    if (reducer.should_rebuild_buckets()) {
+        reducer.rebuild_buckets();
+    }
+    const at::Tensor own = loss();
+    reduction_->signal_values[signal_loss] = own.detach();
+    reduction_->signal_values[signal_stop] = stop_wanted ? 1.0 : 0.0;
+    reducer.prepare_for_backward({});
+    (own + at::dot(reduction_->signal, reduction_->signal_values)).backward();
+    StepOutcome outcome;
+    outcome.wait_seconds = seconds_between(reduction_->last_bucket, std::chrono::steady_clock::now());
+    ranks_.add_wait(outcome.wait_seconds);
+    const at::Tensor told = reduction_->signal.grad();
+    outcome.loss = told[signal_loss].item<double>();
+    outcome.stop = told[signal_stop].item<double>() > 0.0;
+    outcome.finite = std::isfinite(outcome.loss);
+    return outcome;
+}
+
 StepOutcome TrainingStep::run(const Matrix& matrix,
                               std::span<const std::int64_t> rows,
                               std::int64_t global_rows,
                               bool stop_wanted) {
     const SteadyTime begin = std::chrono::steady_clock::now();
-    StepOutcome outcome;
     drop_gradients();
-    if (reduction_) {
-        c10d::Reducer& reducer = *reduction_->reducer;
-        reducer.prepare_for_forward();
-        if (reducer.should_rebuild_buckets()) {
-            reducer.rebuild_buckets();
+    const LossPart loss = [&] { return forward_loss(matrix, rows, global_rows); };
+    StepOutcome outcome;
+    if (sharded_) {
+        if (!sharded_->rehearsed()) {
+            sharded_->rehearse([&] { return forward_loss(matrix, {}, global_rows); });
+            drop_gradients();
         }
-        at::Tensor loss = forward_loss(matrix, rows, global_rows);
-        reduction_->signal_values[signal_loss] = loss.detach();
-        reduction_->signal_values[signal_stop] = stop_wanted ? 1.0 : 0.0;
-        reducer.prepare_for_backward({});
-        (loss + at::dot(reduction_->signal, reduction_->signal_values)).backward();
-        outcome.wait_seconds = seconds_between(reduction_->last_bucket, std::chrono::steady_clock::now());
-        const at::Tensor told = reduction_->signal.grad();
-        outcome.loss = told[signal_loss].item<double>();
-        outcome.stop = told[signal_stop].item<double>() > 0.0;
+        outcome = sharded_->step(loss, stop_wanted);
     } else {
-        const at::Tensor loss = forward_loss(matrix, rows, global_rows);
-        loss.backward();
-        outcome.loss = loss.item<double>();
-        outcome.stop = stop_wanted;
+        outcome = reduction_ ? step_together(loss, stop_wanted) : step_alone(loss, stop_wanted);
+        if (outcome.finite && !outcome.stop) {
+            optimizer_->step();
+        }
     }
-    outcome.finite = std::isfinite(outcome.loss);
-    if (outcome.finite && !outcome.stop) {
-        optimizer_.step();
-    }
-    ranks_.add_wait(outcome.wait_seconds);
     outcome.compute_seconds = seconds_between(begin, std::chrono::steady_clock::now()) - outcome.wait_seconds;
     return outcome;
+}
+
+std::int64_t TrainingStep::state_bytes() const {
+    return sharded_ ? sharded_->state_bytes() : optimizer_->state_bytes();
 }
 
 } // namespace muster::worker

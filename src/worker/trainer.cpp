@@ -1,6 +1,7 @@
 #include "worker/trainer.h"
 
 #include "base/digest.h"
+#include "model/state_shares.h"
 #include "worker/baselines.h"
 #include "worker/data_parallel.h"
 #include "worker/evaluation.h"
@@ -40,12 +41,18 @@ Result<void> check(const TrainingOrder& order) {
                      "the plan gives shares for " + std::to_string(order.batch_rows.size()) + " of " +
                          std::to_string(members) + " members, or no rows at all"};
     }
+    if (auto checked = check_state_shares(order.state_shares, members); !checked) {
+        return checked;
+    }
     const bool equal =
         std::ranges::all_of(order.batch_rows, [&](std::int64_t rows) { return rows == order.batch_rows.front(); });
     if (!order.stages.empty() && (members < 2 || order.stages.size() != members || order.micro_rows < 1 || !equal)) {
         return Error{ErrorCode::invalid_argument,
                      "the plan gives " + std::to_string(order.stages.size()) + " stages for " +
                          std::to_string(members) + " members, or micro-batches of no rows"};
+    }
+    if (!order.stages.empty() && !order.state_shares.empty()) {
+        return Error{ErrorCode::invalid_argument, "the plan cuts both the model and the optimizer's state"};
     }
     return {};
 }
@@ -85,7 +92,7 @@ private:
                 program_, recipe_, preprocessing_, ranks_, order_.stages, order_.micro_rows, steps_);
         }
         ranks_.copy_from_first(program_.parameters());
-        return std::make_unique<DataParallel>(program_, recipe_, preprocessing_, ranks_, steps_);
+        return std::make_unique<DataParallel>(program_, recipe_, preprocessing_, ranks_, steps_, order_.state_shares);
     }
 
     /// What must be equal at all members; a mismatch would otherwise train a model of nothing.
@@ -97,6 +104,7 @@ private:
         };
         Sha256 shares;
         shares.update(std::as_bytes(std::span{ranks_.shares()}));
+        shares.update(std::as_bytes(std::span{order_.state_shares}));
         for (const ModelStage& stage : order_.stages) {
             shares.update(std::as_bytes(std::span{&stage.first_block, 1}));
             shares.update(std::as_bytes(std::span{&stage.blocks, 1}));

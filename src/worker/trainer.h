@@ -30,6 +30,7 @@ struct RowCounts {
 struct TrainingOrder {
     c10::intrusive_ptr<c10d::ProcessGroup> group{};     ///< null: one function alone
     std::vector<std::int64_t> batch_rows{};             ///< by rank: rows of each full global batch; 0 is allowed
+    std::vector<double> state_shares{};                 ///< by rank: part of the optimizer's state; empty: all at each
     std::vector<ModelStage> stages{};                   ///< by rank, in the order of the chain; empty: data parallelism
     std::int64_t micro_rows{};                          ///< rows of a micro-batch, with stages
     std::vector<PerformanceRequirement> requirements{}; ///< for recipe.stop_when_met
@@ -41,8 +42,8 @@ struct TrainingOrder {
 };
 
 /// Trains `program` for the recipe's epochs and evaluates it. Runs on the calling thread (see prepare_thread) until
-/// done; all members must pass the same recipe, data, batch_rows and stages. With stages `program` holds the own one,
-/// and every member works on all rows: batch_rows are the whole batch for each.
+/// done; all members must pass the same recipe, data, batch_rows, state_shares and stages. With stages `program` holds
+/// the own one, and every member works on all rows: batch_rows are the whole batch for each.
 ///
 /// Returns Done without job, generation and model (the caller writes the archive); evaluations and preprocessing are
 /// filled at rank 0: "trained", "naive", "linear" on "training", "validation" and "test" rows.
