@@ -2,63 +2,33 @@
 
 #include "worker/archive.h"
 #include "worker/families.h"
+#include "worker/safetensors.h"
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
-#include <nlohmann/json.hpp>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdint>
-#include <span>
 #include <system_error>
 
 namespace muster::worker {
 namespace {
 
 constexpr int tag_weights = 3;
-/// The header is filled with spaces so that the numbers begin at a multiple of this.
-constexpr std::size_t alignment = 64;
 
 [[noreturn]] void fail(const char* what) {
     throw std::system_error{errno, std::generic_category(), what};
 }
 
-void write_all(int fd, std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-        const ssize_t written = ::write(fd, bytes.data(), bytes.size());
-        if (written < 0 && errno != EINTR) {
-            fail("write the weights");
-        }
-        bytes = bytes.subspan(written > 0 ? static_cast<std::size_t>(written) : 0);
-    }
-}
-
-void write_tensor(int fd, const at::Tensor& tensor) {
-    const at::Tensor flat = tensor.contiguous();
-    write_all(fd, {static_cast<const std::byte*>(flat.const_data_ptr()), flat.nbytes()});
-}
-
 /// Length and JSON; its size is known before any weight is.
 std::string header_of(const std::vector<ParameterShape>& shapes, const Recipe& recipe) {
-    nlohmann::json header{{"__metadata__", {{"format", "pt"}, {"recipe", recipe.name + "@" + recipe.digest}}}};
-    std::int64_t offset = 0;
+    std::vector<TensorEntry> entries;
     for (const ParameterShape& shape : shapes) {
-        const std::int64_t end = offset + shape.elements() * number_bytes(recipe);
-        header[shape.name] = {{"dtype", recipe.number_type == NumberType::fp64 ? "F64" : "F32"},
-                              {"shape", shape.sizes},
-                              {"data_offsets", {offset, end}}};
-        offset = end;
+        entries.push_back({shape.name, scalar_type(recipe), shape.sizes});
     }
-    std::string text = header.dump();
-    constexpr std::size_t length_bytes = 8;
-    text.append(alignment - (text.size() + length_bytes) % alignment, ' ');
-    std::string length(length_bytes, '\0');
-    for (std::size_t i = 0; i < length_bytes; ++i) {
-        length[i] = static_cast<char>(text.size() >> (8 * i) & 0xFFU);
-    }
-    return length + text;
+    return safetensors_header(entries, {{"format", "pt"}, {"recipe", recipe.name + "@" + recipe.digest}});
 }
 
 /// A file's bytes as long as it lives.
@@ -117,9 +87,9 @@ void gather_weights(const ModelProgram& program,
             fail("empty the file for weights");
         }
         const std::string header = header_of(parameter_shapes(recipe, preprocessing).value(), recipe);
-        write_all(fd, std::as_bytes(std::span{header}));
+        write_text(fd, header);
         for (const at::Tensor& parameter : program.parameters()) {
-            write_tensor(fd, parameter);
+            write_numbers(fd, parameter);
         }
     }
     std::vector<at::Tensor> written{at::zeros({1})};
@@ -129,7 +99,7 @@ void gather_weights(const ModelProgram& program,
             if (own == 0) {
                 std::vector<at::Tensor> tensors{at::empty(shapes[i].sizes, scalar_type(recipe))};
                 group->recv(tensors, rank, tag_weights)->wait();
-                write_tensor(fd, tensors[0]);
+                write_numbers(fd, tensors[0]);
             } else if (own == rank) {
                 std::vector<at::Tensor> tensors{program.parameters()[i].detach().contiguous()};
                 group->send(tensors, 0, tag_weights)->wait();
