@@ -145,7 +145,8 @@ def test_no_client_file(tmp_path):
 
 
 def test_help_has_examples_and_is_quick():
-    for arguments in (("--help",), ("submit", "--help"), ("demo", "--help"), ("producer", "--help"), ("doctor", "--help")):
+    for arguments in (("--help",), ("submit", "--help"), ("demo", "--help"), ("producer", "--help"), ("doctor", "--help"),
+                      ("model", "export", "--help")):
         done = muster(*arguments, seconds=5)
         assert done.returncode == 0 and "Example" in done.stdout, arguments
 

@@ -1,12 +1,16 @@
 """muster model export: a trained model in the formats of others, with the same numbers."""
 import hashlib
 import json
+import math
+import os
 import struct
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from harness import muster, request_attributes, request_dn, text_recipe
+from harness import BIN, muster, request_attributes, request_dn, text_recipe
 
 TYPES = {"F64": torch.float64, "F32": torch.float32}
 
@@ -49,7 +53,7 @@ def table_archive(site, finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def text_archive(site, tmp_path_factory):
-    site.add_recipe(text_recipe("export-text"))
+    site.add_recipe(text_recipe("export-text", model={"family": "transformer", "layers": 2, "width": 16, "heads": 2}))
     requirement = {"inferenceOutputName": "next_character", "performanceMetric": "log_loss", "performanceScore": 5.0}
     site.client().put(request_dn("export-text"), request_attributes(aIMLInferenceName="muster:export-text",
                                                                     performanceRequirements=[requirement]))
@@ -156,3 +160,126 @@ def test_wrong_input_is_named(table_archive, tmp_path, arguments, words):
 def test_a_folder_that_is_not_there_is_named(table_archive, tmp_path):
     done = muster("model", "export", table_archive, "--format", "safetensors", "--out", tmp_path / "none" / "x")
     assert done.returncode == 2 and f"{tmp_path}/none/x" in done.stderr, done.stderr
+
+
+# ONNX. An environment without its packages says so and skips.
+
+
+TOLERANCE = 1e-5
+
+
+def session(path):
+    """onnxruntime with the file, and its metadata."""
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (packaging/python.txt)")
+    opened = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return opened, opened.get_modelmeta().custom_metadata_map
+
+
+@pytest.fixture
+def onnx_of(site, tmp_path):
+    """Exports an archive to ONNX and opens the file."""
+    pytest.importorskip("onnx", reason="onnx is not installed (packaging/python.txt)")
+
+    def make(archive):
+        path = tmp_path / "model.onnx"
+        export(site, archive, path, "--format", "onnx", "--python", sys.executable)
+        return session(path)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def archives_of_tasks(tmp_path_factory):
+    """Archives of each task in each type of number, with rows and what the training program makes of them (.json)."""
+    program = BIN / "muster_worker_test"
+    if not program.exists():
+        pytest.skip("muster_worker_test is not built")
+    folder = tmp_path_factory.mktemp("tasks")
+    subprocess.run([program, "--gtest_filter=*Exported.*", "--gtest_brief=1"], check=True, timeout=120,
+                   env={**os.environ, "MUSTER_EXPORT_FOLDER": str(folder)})
+    archives = sorted(folder.glob("*.pt"))
+    assert len(archives) == 6
+    return archives
+
+
+def assert_close(outputs, expected):
+    torch.testing.assert_close(torch.from_numpy(outputs), expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_onnx_gives_the_numbers_of_each_task(archives_of_tasks, onnx_of):
+    """Rows with missing numbers, missing texts and unknown texts among them."""
+    import numpy
+
+    tasks = set()
+    for archive in archives_of_tasks:
+        runtime, metadata = onnx_of(archive)
+        expected = json.loads(archive.with_suffix(".json").read_text())
+        assert json.loads(metadata["number_names"]) == expected["number_names"]
+        assert json.loads(metadata["category_names"]) == expected["category_names"]
+        assert json.loads(metadata["target_categories"]) == expected["target_categories"]
+        assert metadata["target_name"] == expected["target_name"]
+        numbers = numpy.array([[math.nan if each is None else each for each in row] for row in expected["numbers"]])
+        categories = numpy.array(expected["categories"], dtype=object)
+        for rows in (slice(None), slice(1, 2)):
+            (outputs,) = runtime.run(["outputs"], {"numbers": numbers[rows], "categories": categories[rows]})
+            assert_close(outputs, torch.tensor(expected["outputs"], dtype=torch.float64)[rows])
+        tasks.add(metadata["task"])
+    assert tasks == {"regression", "binary", "multiclass"}
+
+
+def text_outputs(runtime, tokens):
+    (outputs,) = runtime.run(["outputs"], {"tokens": tokens.numpy()})
+    return outputs
+
+
+def test_onnx_of_a_language_model_gives_its_probabilities(text_archive, onnx_of, tmp_path):
+    archive = tmp_path / "wide.pt"
+    for wide in (False, True):
+        model = torch.jit.load(str(text_archive))
+        model = model.double() if wide else model
+        torch.jit.save(model, str(archive))
+        runtime, metadata = onnx_of(archive)
+        assert metadata["unit"] == "character" and json.loads(metadata["vocabulary"]) == model.vocabulary
+        generator = torch.Generator().manual_seed(7)
+        for shape in ((3, model.sequence), (1, 1), (2, 5)):
+            tokens = torch.randint(len(model.vocabulary), shape, generator=generator)
+            assert_close(text_outputs(runtime, tokens), model(tokens).detach())
+        with pytest.raises(Exception, match="indices|bounds"):
+            text_outputs(runtime, torch.zeros((1, model.sequence + 1), dtype=torch.int64))
+
+
+def test_onnx_of_a_model_at_the_producer(site, finished, table_archive, onnx_of):
+    import numpy
+
+    runtime, metadata = onnx_of(finished)
+    model = torch.jit.load(str(table_archive))
+    assert metadata["recipe"] == model.recipe and metadata["muster"] == "1"
+    numbers, categories = [[1.5, math.nan], [math.nan, 80.0]], [["a"], [""]]
+    (outputs,) = runtime.run(None, {"numbers": numpy.array(numbers), "categories": numpy.array(categories, dtype=object)})
+    assert_close(outputs, model(torch.tensor(numbers, dtype=torch.float64), categories))
+
+
+def test_onnx_of_the_same_archive_is_the_same_file(site, table_archive, onnx_of, tmp_path):
+    digests = set()
+    for _ in range(2):
+        onnx_of(table_archive)
+        digests.add(hashlib.sha256((tmp_path / "model.onnx").read_bytes()).hexdigest())
+    assert len(digests) == 1
+
+
+def python_program(path, line):
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("line,code,words", [
+    (f"exec '{sys.executable}' -I -S \"$@\"", 4, ("-m pip install -r", "muster_onnx/requirements.txt")),
+    ("echo no luck >&2; exit 9", 2, ("made no ONNX file", "exit status 9", "no luck")),
+    (None, 4, ("no program", "--python", "requirements.txt"))], ids=["no packages", "fails", "no Python"])
+def test_what_is_missing_for_onnx_is_named(table_archive, tmp_path, line, code, words):
+    python = python_program(tmp_path / "python", line) if line else tmp_path / "nowhere"
+    before = sorted(tmp_path.iterdir())
+    done = muster("model", "export", table_archive, "--format", "onnx", "--python", python, "--out", tmp_path / "m.onnx")
+    assert done.returncode == code and all(each in done.stderr for each in words), done.stderr
+    assert sorted(tmp_path.iterdir()) == before

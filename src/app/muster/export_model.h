@@ -24,4 +24,11 @@ struct WrittenWeights {
                                                         const std::filesystem::path& out,
                                                         const std::vector<std::string>& allow_missing);
 
+/// Makes an ONNX file of what export_safetensors() has written, with our package muster_onnx and `python`, a program or
+/// its name in $PATH. `out` appears complete or not at all. Errors: not_found, with the remedy, when Python or a
+/// package of it is missing; invalid_argument, when the weights are not a model that can be written so, or `out` cannot
+/// be written; unavailable; deadline_exceeded.
+[[nodiscard]] Result<void>
+export_onnx(const std::filesystem::path& weights, const std::filesystem::path& out, const std::string& python);
+
 } // namespace muster::app

@@ -15,12 +15,13 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-enum class ModelFormat { torchscript, safetensors };
+enum class ModelFormat { torchscript, safetensors, onnx };
 
 struct Options {
     std::string model{};
     ModelFormat format{ModelFormat::torchscript};
     std::string out{};
+    std::string python{"python3"};
     std::vector<std::string> allow_missing{};
 };
 
@@ -87,7 +88,15 @@ fs::path out_of(const Options& options) {
     if (!options.out.empty()) {
         return options.out;
     }
-    return options.format == ModelFormat::torchscript ? "model.pt" : "model.safetensors";
+    switch (options.format) {
+    case ModelFormat::torchscript:
+        return "model.pt";
+    case ModelFormat::safetensors:
+        return "model.safetensors";
+    case ModelFormat::onnx:
+        return "model.onnx";
+    }
+    return "model";
 }
 
 int print_written(const Context& context, const Archive& archive, const fs::path& out, const std::string& load_it) {
@@ -107,8 +116,27 @@ int print_written(const Context& context, const Archive& archive, const fs::path
     return exit_done;
 }
 
-/// Writes the archive in the wanted format.
+/// The weights go through a file beside `out`, which is gone afterwards.
+int convert_to_onnx(const Context& context, const Options& options, const Archive& archive) {
+    const fs::path out = out_of(options);
+    auto weights = FileReplacement::open(out);
+    if (!weights) {
+        return report(weights.error());
+    }
+    if (auto written = export_safetensors(archive.file, weights->temporary(), options.allow_missing); !written) {
+        return report(written.error());
+    }
+    if (auto made = export_onnx(weights->temporary(), out, options.python); !made) {
+        return report(made.error());
+    }
+    return print_written(context, archive, out, "onnxruntime.InferenceSession(\"" + out.string() + "\")");
+}
+
+/// Writes the archive in the wanted format, another than its own.
 int convert(const Context& context, const Options& options, const Archive& archive) {
+    if (options.format == ModelFormat::onnx) {
+        return convert_to_onnx(context, options, archive);
+    }
     const fs::path out = out_of(options);
     if (auto written = export_safetensors(archive.file, out, options.allow_missing); !written) {
         return report(written.error());
@@ -144,25 +172,32 @@ int export_model(const Context& context, const Options& options) {
 
 void add_model_export(Context& context, CLI::App& model) {
     auto options = std::make_shared<Options>();
-    CLI::App* verb =
-        model.add_subcommand("export",
-                             "write a model to a file: the archive as it was trained, its digest checked, or "
-                             "another format (docs/export.md)\n"
-                             "Example: muster model export t1 --out model.pt\n"
-                             "         muster model export t1 --format safetensors\n"
-                             "         muster model export model.pt --format safetensors");
+    CLI::App* verb = model.add_subcommand("export",
+                                          "write a model to a file: the archive as it was trained, its digest checked, "
+                                          "or another format (docs/export.md)\n"
+                                          "Example: muster model export t1 --out model.pt\n"
+                                          "         muster model export t1 --format onnx\n"
+                                          "         muster model export model.pt --format safetensors");
     verb->add_option(
             "model",
             options->model,
             "id or DN of a model, or id of the request that made it; for other formats than torchscript also an "
             "archive that is here already")
         ->required();
-    verb->add_option("--format",
-                     options->format,
-                     "torchscript: the archive, which torch.jit.load runs; safetensors: the weights")
-        ->transform(CLI::CheckedTransformer(std::map<std::string, ModelFormat>{
-            {"torchscript", ModelFormat::torchscript}, {"safetensors", ModelFormat::safetensors}}));
-    verb->add_option("--out", options->out, "file to write [model.pt, model.safetensors]");
+    verb->add_option(
+            "--format",
+            options->format,
+            "torchscript: the archive, which torch.jit.load runs; safetensors: the weights; onnx: the whole for "
+            "other runtimes, made by Python")
+        ->transform(
+            CLI::CheckedTransformer(std::map<std::string, ModelFormat>{{"torchscript", ModelFormat::torchscript},
+                                                                       {"safetensors", ModelFormat::safetensors},
+                                                                       {"onnx", ModelFormat::onnx}}))
+        ->option_text("torchscript|safetensors|onnx [torchscript]");
+    verb->add_option("--out", options->out, "file to write")
+        ->option_text("FILE [model.pt, model.safetensors or model.onnx]");
+    verb->add_option("--python", options->python, "for onnx: Python 3 with the package onnx")
+        ->option_text("PROGRAM [python3]");
     verb->add_option("--allow-missing-isolation",
                      options->allow_missing,
                      "parts of the sandbox to do without where the kernel lacks them: landlock, seccomp")

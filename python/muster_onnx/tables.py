@@ -1,0 +1,103 @@
+"""Rows of a table: from raw values to what the network reads, and from what it gives to the unit of the target."""
+import math
+
+import numpy
+from onnx import TensorProto
+
+from muster_onnx.weights import WeightsError
+
+
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def are_texts(values):
+    return isinstance(values, list) and all(isinstance(each, str) for each in values)
+
+
+def checked_input(each):
+    """An entry of `inputs` whose members have the types that they should have."""
+    good = isinstance(each, dict) and isinstance(each.get("name"), str) and isinstance(each.get("missing_flag"), bool)
+    if good and each.get("kind") == "number":
+        good = all(is_number(each.get(key)) for key in ("fill", "mean", "scale"))
+    elif good and each.get("kind") == "category":
+        categories = each.get("categories")
+        good = are_texts(categories) and "" not in categories and len(set(categories)) == len(categories)
+    else:
+        good = False
+    if not good:
+        raise WeightsError(f"preprocessing: the input {each!r:.100} is malformed")
+    return each
+
+
+def checked_target(preprocessing):
+    target = preprocessing.get("target")
+    if not (isinstance(target, dict) and isinstance(target.get("name"), str) and are_texts(target.get("categories"))
+            and is_number(target.get("mean")) and is_number(target.get("scale"))):
+        raise WeightsError("preprocessing: the target is malformed")
+    return target
+
+
+class Table:
+    """What preprocessing says of a table."""
+
+    def __init__(self, preprocessing):
+        inputs = preprocessing.get("inputs")
+        if not isinstance(inputs, list) or not inputs:
+            raise WeightsError("preprocessing: there are no inputs")
+        self.inputs = [checked_input(each) for each in inputs]
+        self.numbers = [each for each in self.inputs if each["kind"] == "number"]
+        self.categories = [each for each in self.inputs if each["kind"] == "category"]
+        self.target = checked_target(preprocessing)
+
+    def facts(self):
+        """What a user of the ONNX file must know, as its metadata."""
+        return {"number_names": [each["name"] for each in self.numbers],
+                "category_names": [each["name"] for each in self.categories],
+                "target_name": self.target["name"], "target_categories": self.target["categories"]}
+
+    def encode(self, graph):
+        """Adds the inputs `numbers` and `categories` and gives the encoded rows, float32."""
+        pieces, columns = [], []  # columns[i]: (input, place within it) of column i of all pieces
+        if self.numbers:
+            self._encode_numbers(graph, pieces, columns)
+        if self.categories:
+            texts = graph.input("categories", TensorProto.STRING, ["rows", len(self.categories)])
+            for place, each in enumerate(self.categories):
+                # Missing is the text "": one more category where training saw it, else no known one.
+                names = each["categories"] + ([""] if each["missing_flag"] else [])
+                if names:
+                    text = graph.add("Gather", texts, graph.constant(place), axis=1)
+                    pieces.append(graph.add("OneHotEncoder", text, domain="ai.onnx.ml", cats_strings=names, zeros=1))
+                    columns += [(each["name"], i) for i in range(len(names))]
+        if not columns:
+            raise WeightsError("preprocessing: an encoded row has no columns")
+        row = graph.add("Concat", *pieces, axis=1) if len(pieces) > 1 else pieces[0]
+        order = {each["name"]: i for i, each in enumerate(self.inputs)}
+        if len(order) != len(self.inputs):
+            raise WeightsError("preprocessing: two inputs have one name")
+        wanted = sorted(range(len(columns)), key=lambda i: (order[columns[i][0]], columns[i][1]))
+        if wanted != list(range(len(columns))):
+            row = graph.add("Gather", row, graph.constant(wanted), axis=1)
+        return row, len(columns)
+
+    def _encode_numbers(self, graph, pieces, columns):
+        numbers = graph.input("numbers", TensorProto.DOUBLE, ["rows", len(self.numbers)])
+        fill, mean, scale = (graph.constant([each[key] for each in self.numbers], numpy.float64)
+                             for key in ("fill", "mean", "scale"))
+        missing = graph.add("IsNaN", numbers)
+        values = graph.add("Div", graph.add("Sub", graph.add("Where", missing, fill, numbers), mean), scale)
+        pieces.append(graph.cast(values, TensorProto.FLOAT))
+        columns += [(each["name"], 0) for each in self.numbers]
+        flagged = [i for i, each in enumerate(self.numbers) if each["missing_flag"]]
+        if flagged:
+            flags = graph.add("Gather", graph.cast(missing, TensorProto.FLOAT), graph.constant(flagged), axis=1)
+            pieces.append(flags)
+            columns += [(self.numbers[i]["name"], 1) for i in flagged]
+
+    def finish(self, graph, outputs, count, task):
+        """From the network's outputs, float64, to what the archive answers."""
+        if task == "regression":
+            scale, mean = (graph.constant(self.target[key], numpy.float64) for key in ("scale", "mean"))
+            return graph.add("Add", graph.add("Mul", outputs, scale), mean)
+        return graph.add("Sigmoid", outputs) if count == 1 else graph.add("Softmax", outputs, axis=1)
