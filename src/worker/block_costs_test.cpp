@@ -105,6 +105,10 @@ TEST(BlockCosts, stand_for_the_whole_where_it_does_not_fit) {
     ASSERT_EQ(ample.steps.size(), 3U);
     EXPECT_NE(ample.steps[2].seconds, whole_step_seconds(ample, 8)) << "it was run";
     EXPECT_EQ(ample.blocks.size(), 4U);
+    TextProblem split;
+    split.recipe.distribution.strategy = DistributionKind::pipeline;
+    const auto parts = measure_steps(split.recipe, split.preprocessing, split.matrices.train, batches).value();
+    EXPECT_EQ(parts.steps[2].seconds, whole_step_seconds(parts, 8)) << "nobody will train the whole";
     EXPECT_EQ(ample.parameter_bytes, problem.program().parameter_bytes());
 }
 

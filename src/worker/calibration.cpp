@@ -175,7 +175,9 @@ Result<Calibration> measure_steps(const Recipe& recipe,
             return std::move(blocks).error();
         }
         calibration.blocks = std::move(*blocks);
-        fitting = fitting_sizes(calibration, sizes, settings.memory_bytes_max);
+        // Nobody will train the whole of it: then nobody has to hold it.
+        const bool only_stages = recipe.distribution.strategy == DistributionKind::pipeline;
+        fitting = only_stages ? 0 : fitting_sizes(calibration, sizes, settings.memory_bytes_max);
     }
     if (fitting > 0) {
         auto program = ModelProgram::build(recipe, preprocessing);

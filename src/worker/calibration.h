@@ -30,7 +30,7 @@ struct CalibrationSettings {
 /// and records the peak memory of this process after the smallest and after the largest. A batch larger than the
 /// matrix repeats its rows. Touches no group: this function's compute alone.
 /// Of a chain its blocks are measured first, one at a time (block_costs.h); a batch at which the whole model would not
-/// fit into memory is not run but predicted from them.
+/// fit into memory, or that the recipe wants to be split in any case, is not run but predicted from them.
 /// Errors: those of ModelProgram::build; invalid_argument, when `batches` cannot be measured.
 [[nodiscard]] Result<Calibration> measure_steps(const Recipe& recipe,
                                                 const Preprocessing& preprocessing,
