@@ -56,8 +56,8 @@ Preprocessing tiny_inputs() {
     return preprocessing;
 }
 
-/// An archive that is written, loaded, run on enough rows for MKL and OpenMP to begin, and exported; and one that cannot
-/// be loaded.
+/// An archive that is written, loaded, run on enough rows for MKL and OpenMP to begin, and exported; and one that
+/// cannot be loaded.
 Result<void> look_at_archives() {
     const auto program = ModelProgram::build({.name = "warm-up", .model = {.hidden = {64}}}, tiny_inputs());
     if (!program) {
