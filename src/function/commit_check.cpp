@@ -25,7 +25,7 @@ Result<void> check_members(const Agreement& agreement, const Roster& roster) {
         const AgreedMember& agreed = agreement.members[i];
         const RosterMember& member = roster.members[i];
         if (agreed.dn != member.dn || agreed.identity != member.identity || agreed.batch_rows != member.batch_rows ||
-            agreed.stage != member.stage) {
+            agreed.state_share != member.state_share || agreed.stage != member.stage) {
             return mismatch(fmt::format("member {} of the roster is not the one agreed on", i));
         }
         if (member.identity != tls::job_uri(agreement.job, member.dn)) {

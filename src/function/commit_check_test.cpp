@@ -85,6 +85,8 @@ TEST(CommitCheck, refuses_what_differs) {
         {"encoded data", [](Scene& s) { s.agreement.matrix_digest = "other"; }, {}},
         {"data source", [](Scene& s) { s.agreement.sources[0].digest = "other"; }, {}},
         {"member 0", {}, [](Scene& s) { s.commit.roster.members[0].batch_rows = 1; }},
+        {"member 1", {}, [](Scene& s) { s.commit.roster.members[1].state_share = 0.5; }},
+        {"add up to 1.5", [](Scene& s) { s.agreement.members[1].state_share = 0.5; }, {}},
         {"identity of member 0", [](Scene& s) { s.agreement.members[0].identity = "muster://consumer/mallory"; }, {}},
         {"does not work together", [](Scene& s) { s.policy.peers = {"*nwdaf*"}; }, {}},
         {"not in the roster", [](Scene& s) { s.own.dn = "SubNetwork=1,ManagedElement=x,MLTrainingFunction=1"; }, {}},

@@ -14,6 +14,7 @@ struct AgreedMember {
     std::string dn;
     std::string identity; ///< SAN URI of its job certificate
     std::int64_t batch_rows{};
+    double state_share{1.0}; ///< part of the optimizer's state (model/state_shares.h)
     ModelStage stage{};
 
     bool operator==(const AgreedMember&) const = default;

@@ -20,16 +20,19 @@ struct PlanMember {
     double share{};            ///< batch_rows / global batch; of a pipeline its part of the blocks' seconds
     double compute_seconds{};  ///< predicted, own part of one step
     std::int64_t peak_memory_bytes{};
-    ModelStage stage{}; ///< its blocks; the whole model, except in a pipeline
+    double state_share{1.0}; ///< part of the optimizer's state of what it trains; 1: all of it
+    ModelStage stage{};      ///< its blocks; the whole model, except in a pipeline
 };
 
 /// A way to do it, with its predicted cost.
 struct PlanCandidate {
-    std::string name; ///< for people: "one function", "data, equal shares", "data, by speed", "model, by speed"
+    std::string name; ///< for people: "one function", "data, equal shares", "data, by speed", "data, sharded state",
+                      ///< "model, by speed"
     Strategy strategy{Strategy::one_function};
     DataLayout layout{DataLayout::whole};
     std::vector<PlanMember> members{}; ///< of a pipeline in the order of its stages
     std::int64_t micro_rows{};         ///< of a pipeline: rows of a micro-batch
+    bool state_sharded{};              ///< each member keeps its state_share of the optimizer's state (ZeRO-1)
     double step_seconds{};
     double scoring_seconds{};           ///< validation after each epoch, the report's scores and baselines
     double total_seconds{};             ///< all steps, scoring and set-up

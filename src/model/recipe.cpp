@@ -48,6 +48,13 @@ std::int64_t micro_rows_of(const Recipe& recipe) {
     return std::max<std::int64_t>(1, (recipe.batch + pieces - 1) / pieces);
 }
 
+std::int64_t state_per_parameter(const RecipeOptimizer& optimizer) {
+    if (optimizer.kind == OptimizerKind::adamw) {
+        return 2;
+    }
+    return optimizer.momentum != 0.0 ? 1 : 0;
+}
+
 std::string block_name(const Recipe& recipe, std::int64_t position) {
     if (position == 0) {
         return "embedding";
@@ -92,6 +99,15 @@ Result<void> check(const Recipe& recipe) {
         return wrong("/distribution/strategy",
                      "a model of family \"" + recipe.model.family +
                          "\" is no chain of blocks and cannot be cut into stages; a transformer can");
+    }
+    const DistributionKind strategy = recipe.distribution.strategy;
+    if (recipe.optimizer.state == StateKind::sharded &&
+        (strategy == DistributionKind::one_function || strategy == DistributionKind::pipeline)) {
+        return wrong(
+            "/optimizer/state",
+            strategy == DistributionKind::pipeline
+                ? "a split model keeps the optimizer's state where its blocks are; sharded is for data_parallel"
+                : "one function keeps all of the optimizer's state; sharded is for data_parallel");
     }
     for (const std::string& name : recipe.metrics) {
         auto metric = metric_of(name);

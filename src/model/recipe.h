@@ -46,6 +46,10 @@ struct RecipeModel {
     std::int64_t heads{4};                      ///< transformer: attention heads, a divisor of width
 };
 
+/// Where the optimizer's state is kept when several functions train: all of it at each, or a part (ZeRO-1).
+/// `automatic`: whole, unless it does not fit.
+enum class StateKind { automatic, replicated, sharded };
+
 struct RecipeOptimizer {
     OptimizerKind kind{OptimizerKind::adamw};
     double learning_rate{1e-3};
@@ -54,6 +58,7 @@ struct RecipeOptimizer {
     bool decay_learning_rate{false}; ///< cosine to zero over all steps after the warm-up (`schedule: cosine`)
     std::int64_t warm_up{0};         ///< steps in which the learning rate rises to its value
     double clip_norm{0.0};           ///< the gradient's norm, over all parameters, is at most this; 0: any
+    StateKind state{StateKind::automatic};
 };
 
 /// How several functions may train together; `automatic` leaves it to the planner.
@@ -90,6 +95,8 @@ struct Recipe {
 [[nodiscard]] std::int64_t block_count(const Recipe& recipe);
 /// Rows of a micro-batch of the recipe's pipeline.
 [[nodiscard]] std::int64_t micro_rows_of(const Recipe& recipe);
+/// Numbers that the optimizer keeps for each parameter from step to step.
+[[nodiscard]] std::int64_t state_per_parameter(const RecipeOptimizer& optimizer);
 /// What people call a block of a chain: "embedding", "block 3", "head".
 [[nodiscard]] std::string block_name(const Recipe& recipe, std::int64_t position);
 /// Name of what a model that reads text predicts: "next_byte" or "next_character".

@@ -1,144 +1,21 @@
 #include "planner/planner.h"
 
 #include "nrm/dn.h"
+#include "planner/cost.h"
 #include "planner/pipeline_plan.h"
+#include "planner/sharded_plan.h"
 #include "planner/split.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <numeric>
 #include <optional>
 
 namespace muster::planner {
 namespace {
 
-/// Up to here every subset is tried; above it the fastest k for every k (exact for equal latency, no caps).
-constexpr std::size_t exhaustive_max = 10;
-constexpr double backward_part = 2.0 / 3.0;
-/// Scoring a row is the forward part of its step; it is not measured by itself.
-constexpr double forward_part = 1.0 - backward_part;
-/// The linear baseline in terms of the model's own step, which is 6 operations a parameter and row in fp32: a pass over
-/// a row of w numbers is 2 w^2 operations in fp64, each worth two, and some 20 touches of w numbers in memory, each
-/// worth five.
-constexpr double step_operations_per_parameter = 6.0;
-constexpr double baseline_operations_per_square = 4.0;
-constexpr double baseline_operations_per_column = 100.0;
-
-using Subset = std::vector<std::size_t>;
-
-std::int64_t batch_cap(const Candidate& candidate, std::int64_t batch) {
-    if (candidate.memory_bytes <= 0 || candidate.calibration.memory_at(batch) <= candidate.memory_bytes) {
-        return batch;
-    }
-    std::int64_t low = 0;
-    std::int64_t high = batch;
-    while (low < high) {
-        const std::int64_t middle = low + (high - low + 1) / 2;
-        if (candidate.calibration.memory_at(middle) <= candidate.memory_bytes) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    return low;
-}
-
-/// Seconds of one ring all-reduce of the gradients among `members`.
-double all_reduce_seconds(const Question& question, const Subset& members) {
-    const auto ranks = static_cast<double>(members.size());
-    if (ranks < 2) {
-        return 0.0;
-    }
-    double rate = std::numeric_limits<double>::infinity();
-    double latency = 0.0;
-    double bytes = 0.0;
-    for (const std::size_t index : members) {
-        const Calibration& measured = question.candidates[index].calibration;
-        if (measured.bytes_per_second > 0.0) {
-            rate = std::min(rate, measured.bytes_per_second);
-        }
-        latency = std::max(latency, measured.latency_seconds);
-        bytes = std::max(bytes, static_cast<double>(measured.parameter_bytes));
-    }
-    // A small all-reduce among n ranks takes 2 (n - 1) hops; it was measured among all candidates.
-    const auto measured_ranks = static_cast<double>(std::max<std::size_t>(2, question.candidates.size()));
-    const double hop = latency / (2.0 * (measured_ranks - 1.0));
-    return 2.0 * (ranks - 1.0) * hop + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
-}
-
-/// Seconds that a member's own part in an all-reduce takes from its computing: all of it where no core is to spare, and
-/// the longer the smaller its quota is.
-double link_seconds(const Candidate& function, std::size_t members) {
-    if (members < 2 || function.cpu_cores >= 2.0) {
-        return 0.0;
-    }
-    const double cpu =
-        function.calibration.link_cpu_seconds_per_byte * static_cast<double>(function.calibration.parameter_bytes);
-    return function.cpu_cores > 0.0 && function.cpu_cores < 1.0 ? cpu / function.cpu_cores : cpu;
-}
-
-/// Seconds of the linear baseline at the first member, which fits it alone while the others have finished.
-double baseline_seconds(const ScoringWork& work, double seconds_per_row) {
-    if (work.parameters <= 0) {
-        return 0.0;
-    }
-    const auto width = static_cast<double>(work.columns + 1);
-    const double pass = baseline_operations_per_square * width * width + baseline_operations_per_column * width;
-    const double step = step_operations_per_parameter * static_cast<double>(work.parameters);
-    return static_cast<double>(work.baseline_passes) * seconds_per_row * pass / step;
-}
-
-PlanCandidate
-priced(const Question& question, const Subset& members, const std::vector<std::int64_t>& rows, std::string name) {
-    PlanCandidate candidate;
-    candidate.name = std::move(name);
-    candidate.strategy = members.size() == 1 ? Strategy::one_function : Strategy::data_parallel;
-    double compute = 0.0;
-    double busiest = 0.0;
-    double longest_link = 0.0;
-    double forward = 0.0; // of the rows that are scored, at the member that takes longest for its part
-    for (std::size_t i = 0; i < members.size(); ++i) {
-        const Candidate& function = question.candidates[members[i]];
-        const auto line = function.calibration.fit();
-        const double seconds = line.fixed + line.per_row * static_cast<double>(rows[i]);
-        const std::int64_t memory = function.calibration.memory_at(rows[i]);
-        const double link = link_seconds(function, members.size());
-        compute = std::max(compute, seconds);
-        busiest = std::max(busiest, seconds + link);
-        longest_link = std::max(longest_link, link);
-        const double share = static_cast<double>(rows[i]) / static_cast<double>(question.batch);
-        forward = std::max(forward, forward_part * line.per_row * share * static_cast<double>(question.scoring.rows));
-        candidate.scoring_seconds += i == 0 ? baseline_seconds(question.scoring, line.per_row) : 0.0;
-        candidate.fits = candidate.fits && (function.memory_bytes <= 0 || memory <= function.memory_bytes);
-        candidate.members.push_back({.dn = function.dn,
-                                     .batch_rows = rows[i],
-                                     .share = share,
-                                     .compute_seconds = seconds,
-                                     .peak_memory_bytes = memory});
-        const auto ranks = static_cast<double>(members.size());
-        candidate.wire_bytes_per_step = static_cast<std::int64_t>(
-            2.0 * (ranks - 1.0) / ranks * static_cast<double>(function.calibration.parameter_bytes));
-    }
-    const double communication = all_reduce_seconds(question, members);
-    // Communication hides behind the backward pass only where every member has a core to spare for it.
-    const bool spare =
-        std::ranges::all_of(members, [&](std::size_t index) { return question.candidates[index].cpu_cores >= 2.0; });
-    // What a member's own processor does for the link is in `busiest` already; only waiting for the wire is left.
-    const double hidden = spare ? question.overlap * backward_part * compute : longest_link;
-    const double exposed = std::max(0.0, communication - hidden);
-    candidate.step_seconds = busiest + exposed;
-    candidate.scoring_seconds += forward;
-    candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) + candidate.scoring_seconds +
-                              question.setup_seconds_per_member * static_cast<double>(members.size());
-    if (question.expected_seconds > 0.0) {
-        candidate.late_seconds =
-            std::max(0.0, candidate.total_seconds + question.spent_seconds - question.expected_seconds);
-    }
-    return candidate;
-}
+constexpr std::int64_t mega = 1'000'000;
 
 std::optional<PlanCandidate> by_speed(const Question& question, const Subset& members) {
     std::vector<Cost> costs;
@@ -146,7 +23,7 @@ std::optional<PlanCandidate> by_speed(const Question& question, const Subset& me
         const auto line = question.candidates[index].calibration.fit();
         const Candidate& function = question.candidates[index];
         costs.push_back(
-            {line.fixed + link_seconds(function, members.size()), line.per_row, batch_cap(function, question.batch)});
+            {line.fixed + link_seconds(function, members.size()), line.per_row, batch_cap(question, function, 1.0)});
     }
     auto rows = split(costs, question.batch);
     if (!rows) {
@@ -164,36 +41,6 @@ PlanCandidate equal_shares(const Question& question, const Subset& members) {
     return priced(question, members, rows, "data, equal shares");
 }
 
-/// Subsets of at least two members worth pricing.
-std::vector<Subset> subsets_of(const Question& question) {
-    const std::size_t count = question.candidates.size();
-    std::vector<Subset> subsets;
-    if (count <= exhaustive_max) {
-        for (std::size_t bits = 1; bits < (std::size_t{1} << count); ++bits) {
-            Subset subset;
-            for (std::size_t i = 0; i < count; ++i) {
-                if ((bits >> i & 1U) != 0) {
-                    subset.push_back(i);
-                }
-            }
-            if (subset.size() > 1) {
-                subsets.push_back(std::move(subset));
-            }
-        }
-        return subsets;
-    }
-    Subset order(count);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::ranges::sort(order, {}, [&](std::size_t index) {
-        const auto line = question.candidates[index].calibration.fit();
-        return line.fixed + line.per_row * static_cast<double>(question.batch);
-    });
-    for (std::size_t size = 2; size <= count; ++size) {
-        subsets.emplace_back(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(size));
-    }
-    return subsets;
-}
-
 Error nothing_fits(const Question& question) {
     const Candidate* best = nullptr;
     for (const Candidate& candidate : question.candidates) {
@@ -206,9 +53,9 @@ Error nothing_fits(const Question& question) {
     }
     return {ErrorCode::unavailable,
             fmt::format("the model does not fit: one row needs {} MB, the best available function {} offers {} MB",
-                        best->calibration.memory_at(1) / 1'000'000,
+                        best->calibration.memory_at(1) / mega,
                         best->dn,
-                        best->memory_bytes / 1'000'000)};
+                        best->memory_bytes / mega)};
 }
 
 /// "equal shares wait 39 ms a step for gnb-1 (measured 0.47x of the mean)"
@@ -251,12 +98,36 @@ std::optional<PlanCandidate> best_together(const Question& question) {
     return best;
 }
 
+/// "890 MB of memory are needed, gnb-1 offers 600 MB"; empty, when it fits.
+std::string missing_memory(const Question& question, const PlanCandidate& candidate) {
+    for (const PlanMember& member : candidate.members) {
+        const auto function = std::ranges::find(question.candidates, member.dn, &Candidate::dn);
+        if (function->memory_bytes > 0 && member.peak_memory_bytes > function->memory_bytes) {
+            return fmt::format("{} MB of memory are needed, {} offers {} MB",
+                               member.peak_memory_bytes / mega,
+                               nrm::short_name(member.dn),
+                               function->memory_bytes / mega);
+        }
+    }
+    return {};
+}
+
+/// One function for all rows, only to show what it would need.
+PlanCandidate too_large_alone(const Question& question) {
+    const auto most = std::ranges::max_element(question.candidates, {}, &Candidate::memory_bytes);
+    const auto index = static_cast<std::size_t>(most - question.candidates.begin());
+    PlanCandidate large = priced(question, {index}, {question.batch}, "one function");
+    large.reason =
+        "rejected: " + (large.fits ? "the recipe asks for several functions" : missing_memory(question, large));
+    return large;
+}
+
 /// Equal shares for all, only to show what they would cost.
 PlanCandidate equal_for_all(const Question& question) {
     Subset all(question.candidates.size());
     std::iota(all.begin(), all.end(), std::size_t{0});
     PlanCandidate equal = equal_shares(question, all);
-    equal.reason = "rejected: " + cost_of_equality(equal);
+    equal.reason = "rejected: " + (equal.fits ? cost_of_equality(equal) : missing_memory(question, equal));
     return equal;
 }
 
@@ -291,12 +162,61 @@ void weigh(const Question& question, Plan& plan) {
     one.reason = fmt::format("rejected: {:.2f}x slower", gain);
 }
 
+/// "of 800 MB gnb-1 keeps 62 %, gnb-2 38 %"
+std::string words_of_shares(const Question& question, const PlanCandidate& sharded) {
+    std::string words;
+    for (const PlanMember& member : sharded.members) {
+        words += fmt::format(
+            "{}{} keeps {:.0f} %", words.empty() ? "" : ", ", nrm::short_name(member.dn), 100.0 * member.state_share);
+    }
+    return fmt::format("of {} MB {}", state_bytes(question, question.candidates.front()) / mega, words);
+}
+
+/// Nothing fits but several functions with a part of the optimizer's state each, or the recipe asks for that: shows
+/// beside it what they would need with all of it. `one`: the best function alone, where one fits.
+Result<Plan> only_sharded(const Question& question, std::optional<PlanCandidate> one) {
+    auto sharded = best_sharded(question);
+    const bool asked = question.state == StateKind::sharded;
+    if (!sharded) {
+        const std::string before = asked ? "the recipe asks for sharded optimizer state: "
+                                         : nothing_fits(question).message + "; nor with sharded optimizer state: ";
+        return Error{sharded.error().code, before + sharded.error().message};
+    }
+    Plan plan{.batch = question.batch, .steps = question.steps};
+    if (one) {
+        one->reason = "rejected: the recipe asks for sharded optimizer state";
+        plan.candidates.push_back(std::move(*one));
+    } else {
+        plan.candidates.push_back(too_large_alone(question));
+    }
+    plan.candidates.push_back(equal_for_all(question));
+    const std::string why = asked ? "the recipe asks for sharded optimizer state"
+                                  : "the job fits no function with the whole optimizer state";
+    plan.why = fmt::format("{}: {}", why, words_of_shares(question, *sharded));
+    sharded->reason = "chosen: " + plan.why;
+    plan.candidates.push_back(std::move(*sharded));
+    plan.chosen = plan.candidates.size() - 1;
+    return plan;
+}
+
 /// One function or data parallelism. Errors: unavailable, when neither fits.
 Result<Plan> decide_on_rows(const Question& question) {
     auto one = question.strategy == DistributionKind::data_parallel ? std::nullopt : best_alone(question);
     auto many = question.strategy == DistributionKind::one_function ? std::nullopt : best_together(question);
+    const bool several = question.candidates.size() > 1 && question.strategy != DistributionKind::one_function;
+    if (question.state == StateKind::sharded && several) {
+        return only_sharded(question, std::move(one));
+    }
     if (!one && !many) {
-        return nothing_fits(question);
+        const bool state_counts = several && question.state_per_parameter > 0;
+        if (question.state == StateKind::automatic && state_counts) {
+            return only_sharded(question, {});
+        }
+        Error error = nothing_fits(question);
+        if (state_counts && best_sharded(question)) {
+            error.message += "; it would with sharded optimizer state, which the recipe rules out";
+        }
+        return error;
     }
     const bool fits_one = one.has_value();
     Plan plan{.batch = question.batch, .steps = question.steps};
@@ -346,14 +266,7 @@ Plan only_split(const Question& question, PlanCandidate pipeline, const std::str
         one->reason = "rejected: the recipe asks for a split model";
         plan.candidates.push_back(std::move(*one));
     } else {
-        const auto most = std::ranges::max_element(question.candidates, {}, &Candidate::memory_bytes);
-        const auto index = static_cast<std::size_t>(most - question.candidates.begin());
-        PlanCandidate large = priced(question, {index}, {question.batch}, "one function");
-        large.reason = fmt::format("rejected: {} MB of memory are needed, {} offers {} MB",
-                                   large.members.front().peak_memory_bytes / 1'000'000,
-                                   nrm::short_name(most->dn),
-                                   most->memory_bytes / 1'000'000);
-        plan.candidates.push_back(std::move(large));
+        plan.candidates.push_back(too_large_alone(question));
     }
     plan.why = why + "; " + words_of_stages(pipeline);
     pipeline.reason = "chosen: " + plan.why;
@@ -391,7 +304,7 @@ Result<Plan> decide(const Question& question) {
         return only_split(question, std::move(*pipeline), "the recipe asks for a split model");
     }
     auto plan = decide_on_rows(question);
-    if (question.strategy != DistributionKind::automatic) {
+    if (question.strategy != DistributionKind::automatic || question.state == StateKind::sharded) {
         return plan;
     }
     if (!plan && pipeline) {

@@ -32,6 +32,8 @@ struct Question {
     double expected_seconds{};                              ///< from process start; 0: none was asked
     double spent_seconds{};                                 ///< since process start
     DistributionKind strategy{DistributionKind::automatic}; ///< what the recipe asks for
+    StateKind state{StateKind::automatic};                  ///< where it wants the optimizer's state
+    std::int64_t state_per_parameter{};                     ///< numbers of that state for each parameter
     double model_error{0.1};               ///< of the cost model; distribution must gain more than twice this
     double overlap{0.9};                   ///< part of the backward pass that communication may hide behind
     double setup_seconds_per_member{0.05}; ///< connecting a group
@@ -40,6 +42,7 @@ struct Question {
 /// Returns the plan with every candidate way, the chosen one, and why.
 /// A model that is a chain of blocks may be split (pipeline): when it fits no other way, when that is faster by more
 /// than the model's error, or when the recipe asks for it.
+/// The optimizer's state is cut over the members (ZeRO-1) when it fits no other way, or when the recipe asks for it.
 /// Errors: unavailable, when no way fits into memory or none is as the recipe asks; names the best available function
 /// and the missing amount.
 [[nodiscard]] Result<Plan> decide(const Question& question);

@@ -138,9 +138,12 @@ ScoringWork scoring_of(const nlohmann::json& recipe, const DataShape& shape) {
     return parsed ? scoring_work(*parsed, shape) : ScoringWork{};
 }
 
-DistributionKind strategy_of(const nlohmann::json& recipe) {
-    const auto parsed = wire::recipe_from_json(recipe);
-    return parsed ? parsed->distribution.strategy : DistributionKind::automatic;
+void ask_as_recipe(const nlohmann::json& recipe, planner::Question& question) {
+    if (const auto parsed = wire::recipe_from_json(recipe)) {
+        question.strategy = parsed->distribution.strategy;
+        question.state = parsed->optimizer.state;
+        question.state_per_parameter = state_per_parameter(parsed->optimizer);
+    }
 }
 
 std::vector<std::int64_t> batches_to_time(std::int64_t batch) {

@@ -34,8 +34,8 @@ struct Choice {
 [[nodiscard]] DataShape shape_of(const Prepared& prepared);
 /// What is scored beside the steps; nothing for a recipe that cannot be read.
 [[nodiscard]] ScoringWork scoring_of(const nlohmann::json& recipe, const DataShape& shape);
-/// What the recipe asks for; automatic for one that cannot be read.
-[[nodiscard]] DistributionKind strategy_of(const nlohmann::json& recipe);
+/// Puts what the recipe asks for into the question; nothing, for one that cannot be read.
+void ask_as_recipe(const nlohmann::json& recipe, planner::Question& question);
 /// The three batch sizes to time: an eighth, a quarter and a half of the global batch, at least 1, 2 and 4.
 [[nodiscard]] std::vector<std::int64_t> batches_to_time(std::int64_t batch);
 

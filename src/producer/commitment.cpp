@@ -28,7 +28,7 @@ planner::Question question_of(const Desk& desk, const LiveJob& job) {
     }
     question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), shape.training_rows);
     question.steps = steps_of(job.record.recipe, shape.training_rows);
-    question.strategy = strategy_of(job.record.recipe);
+    ask_as_recipe(job.record.recipe, question);
     question.scoring = scoring_of(job.record.recipe, shape);
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
     question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
@@ -48,7 +48,7 @@ Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan,
                         .steps = plan.steps,
                         .micro_rows = plan.chosen_candidate().micro_rows};
     for (const JobMember& member : updated.members) {
-        agreement.members.push_back({member.dn, member.identity, member.batch_rows, member.stage});
+        agreement.members.push_back({member.dn, member.identity, member.batch_rows, member.state_share, member.stage});
     }
     const Answer& first = job.round.answers.at(updated.members.front().dn);
     agreement.matrix_digest = first.prepared.matrix.digest;
@@ -113,6 +113,7 @@ bool Commitment::decide(LiveJob& job) {
                                    tls::job_uri(updated.wire_id(), member.dn),
                                    job.round.answers.at(member.dn).accept.addresses,
                                    member.batch_rows,
+                                   member.state_share,
                                    member.stage});
         updated.leases.push_back(member.dn);
     }
@@ -142,7 +143,8 @@ bool Commitment::send_commits(LiveJob& job) {
                   .members = {},
                   .micro_rows = chosen_of(job.record).value("micro_rows", std::int64_t{0})};
     for (const JobMember& member : job.record.members) {
-        roster.members.push_back({member.dn, member.identity, member.addresses, member.batch_rows, member.stage});
+        roster.members.push_back(
+            {member.dn, member.identity, member.addresses, member.batch_rows, member.state_share, member.stage});
     }
     std::erase_if(job.round.answers, [&](const auto& entry) {
         const bool chosen = std::ranges::find(job.record.leases, entry.first) != job.record.leases.end();

@@ -58,6 +58,7 @@ struct JobMember {
     std::string identity; ///< SAN URI of its job certificate
     std::vector<std::string> addresses;
     std::int64_t batch_rows{};
+    double state_share{1.0};
     ModelStage stage{};
 };
 

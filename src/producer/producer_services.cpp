@@ -146,7 +146,9 @@ Result<json> ProducerServices::plan(const json& attributes, const std::string& c
                                .steps = steps_of(job.record.recipe, measured.shape.training_rows),
                                .scoring = scoring_work(*recipe, measured.shape),
                                .expected_seconds = static_cast<double>(job.wish.expected_seconds),
-                               .strategy = recipe->distribution.strategy};
+                               .strategy = recipe->distribution.strategy,
+                               .state = recipe->optimizer.state,
+                               .state_per_parameter = state_per_parameter(recipe->optimizer)};
     auto plan = planner::decide(question);
     if (!plan) {
         return std::move(plan).error();

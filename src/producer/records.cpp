@@ -51,6 +51,9 @@ Json participants_of(const Job& job) {
         Json entry{{"dn", member.dn}, {"rank", rank}, {"batch_rows", member.batch_rows}};
         entry["share"] = rank < planned.size() ? planned[rank].value("share", 0.0) : 0.0; // in the same order
         ++rank;
+        if (member.state_share != 1.0) {
+            entry["state_share"] = member.state_share;
+        }
         if (!member.stage.whole()) {
             entry["blocks"] = {{"first", member.stage.first_block}, {"last", member.stage.end() - 1}};
         }

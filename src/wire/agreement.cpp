@@ -1,6 +1,7 @@
 #include "wire/agreement.h"
 
 #include "base/digest.h"
+#include "model/state_shares.h"
 #include "wire/read_struct.h"
 
 namespace muster::wire {
@@ -21,6 +22,11 @@ Result<Agreement> agreement_from_text(const std::string& text) {
     auto agreement = read_struct<Agreement>(json, "agreement");
     if (agreement && canonical_text(*agreement) != text) {
         return Error{ErrorCode::invalid_argument, "agreement: the text is not in canonical form"};
+    }
+    if (agreement) {
+        if (auto checked = check_state_shares(state_shares_of(agreement->members)); !checked) {
+            return Error{ErrorCode::invalid_argument, "agreement: " + checked.error().message, "/members"};
+        }
     }
     return agreement;
 }

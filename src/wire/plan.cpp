@@ -1,6 +1,9 @@
 #include "wire/plan.h"
 
+#include "model/state_shares.h"
 #include "wire/read_struct.h"
+
+#include <string>
 
 namespace muster::wire {
 
@@ -12,6 +15,17 @@ Result<Plan> plan_from_json(const nlohmann::json& json) {
     auto plan = read_struct<Plan>(json, "plan");
     if (plan && plan->chosen >= plan->candidates.size()) {
         return Error{ErrorCode::invalid_argument, "plan: chosen is not one of the candidates"};
+    }
+    for (std::size_t i = 0; plan && i < plan->candidates.size(); ++i) {
+        const PlanCandidate& candidate = plan->candidates[i];
+        const auto shares = state_shares_of(candidate.members);
+        const auto place = "/candidates/" + std::to_string(i) + "/members";
+        if (auto checked = check_state_shares(shares); !checked) {
+            return Error{ErrorCode::invalid_argument, "plan: " + checked.error().message, place};
+        }
+        if (state_is_sharded(shares) && !candidate.state_sharded) {
+            return Error{ErrorCode::invalid_argument, "plan: parts of a state that is not sharded", place};
+        }
     }
     return plan;
 }

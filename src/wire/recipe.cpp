@@ -34,6 +34,12 @@ const Names<NumberType>& number_type_names() {
     return names;
 }
 
+const Names<StateKind>& state_names() {
+    static const Names<StateKind> names{
+        {"auto", StateKind::automatic}, {"replicated", StateKind::replicated}, {"sharded", StateKind::sharded}};
+    return names;
+}
+
 const Names<DistributionKind>& distribution_names() {
     static const Names<DistributionKind> names{{"auto", DistributionKind::automatic},
                                                {"one_function", DistributionKind::one_function},
@@ -104,6 +110,7 @@ RecipeOptimizer optimizer_of(Fields fields, Fields& parent) {
     optimizer.decay_learning_rate = fields.choice<bool>("schedule", {{"constant", false}, {"cosine", true}}, false);
     optimizer.warm_up = fields.integer("warm_up", 0, 1'000'000'000, optimizer.warm_up);
     optimizer.clip_norm = fields.real("clip_norm", 0.0, 1e12, optimizer.clip_norm);
+    optimizer.state = fields.choice<StateKind>("state", state_names(), optimizer.state);
     parent.absorb(std::move(fields));
     return optimizer;
 }
@@ -150,6 +157,9 @@ Json to_json(const RecipeOptimizer& optimizer) {
     }
     if (optimizer.clip_norm > 0.0) {
         json["clip_norm"] = optimizer.clip_norm;
+    }
+    if (optimizer.state != StateKind::automatic) {
+        json["state"] = name_in(state_names(), optimizer.state);
     }
     return json;
 }

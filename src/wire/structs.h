@@ -11,6 +11,7 @@
 #include "model/roster.h"
 #include "model/score.h"
 #include "model/stage.h"
+#include "model/state_shares.h"
 
 #include <nlohmann/json.hpp>
 
@@ -44,19 +45,38 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration,
                                    base_bytes,
                                    blocks)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelStage, first_block, blocks, recompute)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows, stage)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Roster, job, generation, plan_digest, members, micro_rows)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows, state_share, stage)
+inline void to_json(nlohmann::json& json, const Roster& roster) {
+    json = {{"job", roster.job},
+            {"generation", roster.generation},
+            {"plan_digest", roster.plan_digest},
+            {"members", roster.members},
+            {"micro_rows", roster.micro_rows}};
+}
+/// By hand, because shares that cannot be meant may get past no reader.
+inline void from_json(const nlohmann::json& json, Roster& roster) {
+    json.at("job").get_to(roster.job);
+    json.at("generation").get_to(roster.generation);
+    json.at("plan_digest").get_to(roster.plan_digest);
+    json.at("members").get_to(roster.members);
+    json.at("micro_rows").get_to(roster.micro_rows);
+    if (auto checked = check_state_shares(state_shares_of(roster.members)); !checked) {
+        throw nlohmann::json::other_error::create(500, "roster: " + checked.error().message, &json);
+    }
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputColumn, name, kind, fill, mean, scale, categories, missing_flag)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TargetColumn, name, kind, mean, scale, median, categories)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Preprocessing, inputs, target)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MatrixInfo, rows, test_rows, columns, digest, encode_seconds)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes, stage)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes, state_share, stage)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    name,
                                    strategy,
                                    layout,
                                    members,
                                    micro_rows,
+                                   state_sharded,
                                    step_seconds,
                                    scoring_seconds,
                                    total_seconds,
@@ -65,7 +85,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    late_seconds,
                                    reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Plan, candidates, chosen, why, batch, steps, provisional)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows, stage)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows, state_share, stage)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedSource, name, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Agreement,
                                    job,

@@ -128,6 +128,7 @@ TEST(Recipe, keeps_its_digest_when_what_is_new_is_off) {
     auto changed = document->value;
     changed["optimizer"]["warm_up"] = 0;
     changed["optimizer"]["clip_norm"] = 0;
+    changed["optimizer"]["state"] = "auto";
     EXPECT_EQ(recipe_from_json(changed)->digest, plain->digest);
     changed["optimizer"]["warm_up"] = 10;
     changed["optimizer"]["clip_norm"] = 0.5;
@@ -136,6 +137,22 @@ TEST(Recipe, keeps_its_digest_when_what_is_new_is_off) {
     EXPECT_NE(with_both->digest, plain->digest);
     EXPECT_EQ(recipe_from_json(to_json(*with_both))->optimizer.warm_up, 10);
     EXPECT_EQ(recipe_from_json(to_json(*with_both))->optimizer.clip_norm, 0.5);
+    changed["optimizer"]["state"] = "sharded";
+    const auto sharded = recipe_from_json(changed);
+    ASSERT_TRUE(sharded.ok()) << sharded.error().text();
+    EXPECT_NE(sharded->digest, with_both->digest);
+    EXPECT_EQ(recipe_from_json(to_json(*sharded))->optimizer.state, StateKind::sharded);
+}
+
+TEST(Recipe, shards_optimizer_state_in_data_parallelism_only) {
+    auto json = parse_document(recipe_text, "r.yaml")->value;
+    json["optimizer"]["state"] = "shard";
+    EXPECT_EQ(recipe_from_json(json).error().nearest, "sharded");
+    json["optimizer"]["state"] = "sharded";
+    json["distribution"]["strategy"] = "data_parallel";
+    EXPECT_TRUE(recipe_from_json(json).ok());
+    json["distribution"]["strategy"] = "one_function";
+    EXPECT_EQ(recipe_from_json(json).error().where, "/optimizer/state");
 }
 
 struct BadRecipe {
@@ -188,6 +205,81 @@ TEST(WorkerMessages, carry_the_key) {
     EXPECT_EQ(std::get<WorkerCommit>(*back).rank, 2);
 }
 
+/// Shares of the optimizer's state of two members, and a word of the refusal; none: they are fine.
+struct StateShares {
+    double first;
+    double second;
+    const char* words;
+};
+
+const std::vector<StateShares>& state_share_cases() {
+    static const std::vector<StateShares> cases{{1.0, 1.0, nullptr},
+                                                {0.25, 0.75, nullptr},
+                                                {0.0, 1.0, nullptr},
+                                                {0.25, 0.75 + 1e-10, nullptr},
+                                                {0.25, 0.76, "1.01, not 1"},
+                                                {-0.5, 1.5, "member 0 is to keep -0.5"},
+                                                {1.0, 0.5, "1.5, not 1"}};
+    return cases;
+}
+
+template <typename Value>
+void expect_refusal(const Result<Value>& read, const char* words) {
+    EXPECT_EQ(read.ok(), words == nullptr) << (read.ok() ? words : read.error().text().c_str());
+    if (!read.ok() && words != nullptr) {
+        EXPECT_NE(read.error().message.find(words), std::string::npos) << read.error().text();
+    }
+}
+
+/// Members "a" and "b" of any kind, with these shares.
+template <typename Member>
+std::vector<Member> two_members(double first, double second) {
+    std::vector<Member> members(2);
+    members[0].dn = "a";
+    members[0].state_share = first;
+    members[1].dn = "b";
+    members[1].state_share = second;
+    return members;
+}
+
+WorkerCommit commit_of(double first, double second) {
+    WorkerCommit commit;
+    commit.order.roster.members = two_members<RosterMember>(first, second);
+    commit.key = Secret{"pem"};
+    return commit;
+}
+
+Plan plan_of(double first, double second) {
+    Plan plan;
+    plan.candidates.resize(1);
+    plan.candidates[0].members = two_members<PlanMember>(first, second);
+    plan.candidates[0].state_sharded = true;
+    return plan;
+}
+
+TEST(StateShares, are_checked_by_every_reader) {
+    for (const auto& [first, second, words] : state_share_cases()) {
+        Agreement agreement;
+        agreement.members = two_members<AgreedMember>(first, second);
+        expect_refusal(agreement_from_text(canonical_text(agreement)), words);
+        const WorkerCommit commit = commit_of(first, second);
+        expect_refusal(to_worker_from_json(to_json(ToWorker{commit})), words);
+        expect_refusal(to_function_from_json(to_json(ToFunction{commit.order})), words);
+        expect_refusal(plan_from_json(to_json(plan_of(first, second))), words);
+    }
+}
+
+TEST(StateShares, round_trip) {
+    const WorkerCommit commit = commit_of(0.1, 0.9);
+    const auto back = to_worker_from_json(to_json(ToWorker{commit}));
+    ASSERT_TRUE(back.ok()) << back.error().text();
+    EXPECT_EQ(std::get<WorkerCommit>(*back).order.roster, commit.order.roster);
+    Plan plan = plan_of(0.1, 0.9);
+    EXPECT_EQ(to_json(*plan_from_json(to_json(plan))), to_json(plan));
+    plan.candidates[0].state_sharded = false;
+    EXPECT_EQ(plan_from_json(to_json(plan)).error().where, "/candidates/0/members");
+}
+
 TEST(Agreement, is_read_only_in_canonical_form) {
     const Agreement agreement{.job = "j1", .generation = 1, .members = {{"SubNetwork=1", "muster://job/j1/x", 512}}};
     const std::string text = canonical_text(agreement);
@@ -197,6 +289,9 @@ TEST(Agreement, is_read_only_in_canonical_form) {
     EXPECT_FALSE(agreement_from_text(" " + text).ok());
     Agreement other = agreement;
     other.members[0].batch_rows = 511;
+    EXPECT_NE(digest_of(other), digest_of(agreement));
+    other = agreement;
+    other.members[0].state_share = 0.5;
     EXPECT_NE(digest_of(other), digest_of(agreement));
 }
 

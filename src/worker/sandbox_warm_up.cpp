@@ -7,6 +7,8 @@
 #include "tls/keys.h"
 #include "worker/exported_model.h"
 #include "worker/program.h"
+#include "worker/ranks.h"
+#include "worker/step.h"
 #include "worker/trainer.h"
 #include "worker/weights_export.h"
 
@@ -108,6 +110,10 @@ Result<void> train_a_little(const c10::intrusive_ptr<c10d::ProcessGroup>& group)
         return cold(done.error().text());
     }
     program->export_archive(memory_file("archive", 0).get());
+    Ranks ranks{group, {recipe.batch}};
+    const std::vector<std::int64_t> rows{0, 1};
+    TrainingStep sharded{*program, recipe, preprocessing, ranks, recipe.batch, 1, {1.0}};
+    static_cast<void>(sharded.run(matrices->train, rows, std::ssize(rows), false));
     return {};
 }
 

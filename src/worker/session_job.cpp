@@ -238,6 +238,7 @@ private:
         const Roster& roster = committed_.order.roster;
         for (const auto& member : roster.members) {
             order.batch_rows.push_back(member.batch_rows);
+            order.state_shares.push_back(member.state_share);
             if (roster.micro_rows > 0) {
                 order.stages.push_back(member.stage);
             }

@@ -41,7 +41,12 @@ Result<void> check(const TrainingOrder& order) {
                      "the plan gives shares for " + std::to_string(order.batch_rows.size()) + " of " +
                          std::to_string(members) + " members, or no rows at all"};
     }
-    if (auto checked = check_state_shares(order.state_shares, members); !checked) {
+    if (!order.state_shares.empty() && order.state_shares.size() != members) {
+        return Error{ErrorCode::invalid_argument,
+                     "the plan gives parts of the optimizer's state for " + std::to_string(order.state_shares.size()) +
+                         " of " + std::to_string(members) + " members"};
+    }
+    if (auto checked = check_state_shares(order.state_shares); !checked) {
         return checked;
     }
     const bool equal =
@@ -51,7 +56,7 @@ Result<void> check(const TrainingOrder& order) {
                      "the plan gives " + std::to_string(order.stages.size()) + " stages for " +
                          std::to_string(members) + " members, or micro-batches of no rows"};
     }
-    if (!order.stages.empty() && !order.state_shares.empty()) {
+    if (!order.stages.empty() && state_is_sharded(order.state_shares)) {
         return Error{ErrorCode::invalid_argument, "the plan cuts both the model and the optimizer's state"};
     }
     return {};
@@ -92,7 +97,13 @@ private:
                 program_, recipe_, preprocessing_, ranks_, order_.stages, order_.micro_rows, steps_);
         }
         ranks_.copy_from_first(program_.parameters());
-        return std::make_unique<DataParallel>(program_, recipe_, preprocessing_, ranks_, steps_, order_.state_shares);
+        return std::make_unique<DataParallel>(program_,
+                                              recipe_,
+                                              preprocessing_,
+                                              ranks_,
+                                              steps_,
+                                              state_is_sharded(order_.state_shares) ? order_.state_shares
+                                                                                    : std::vector<double>{});
     }
 
     /// What must be equal at all members; a mismatch would otherwise train a model of nothing.

@@ -28,11 +28,11 @@ struct RowCounts {
 
 /// One generation of a training, for one member.
 struct TrainingOrder {
-    c10::intrusive_ptr<c10d::ProcessGroup> group{};     ///< null: one function alone
-    std::vector<std::int64_t> batch_rows{};             ///< by rank: rows of each full global batch; 0 is allowed
-    std::vector<double> state_shares{};                 ///< by rank: part of the optimizer's state; empty: all at each
-    std::vector<ModelStage> stages{};                   ///< by rank, in the order of the chain; empty: data parallelism
-    std::int64_t micro_rows{};                          ///< rows of a micro-batch, with stages
+    c10::intrusive_ptr<c10d::ProcessGroup> group{}; ///< null: one function alone
+    std::vector<std::int64_t> batch_rows{};         ///< by rank: rows of each full global batch; 0 is allowed
+    std::vector<double> state_shares{}; ///< by rank: part of the optimizer's state; 1 for each, or none: all
+    std::vector<ModelStage> stages{};   ///< by rank, in the order of the chain; empty: data parallelism
+    std::int64_t micro_rows{};          ///< rows of a micro-batch, with stages
     std::vector<PerformanceRequirement> requirements{}; ///< for recipe.stop_when_met
     std::function<void(const Progress&)> progress{};    ///< called on the training thread; job, generation left empty
     std::function<std::int64_t()> bytes_sent{};         ///< of the data plane since start; may be empty

@@ -18,6 +18,9 @@ std::vector<std::string> row_of(const nlohmann::json& candidate, bool chosen) {
         functions += nrm::short_name(member.value("dn", ""));
         if (members.size() > 1) {
             functions += fmt::format(" {:.0f}%", 100.0 * member.value("share", 0.0));
+            if (candidate.value("state_sharded", false)) {
+                functions += fmt::format(" (state {:.0f}%)", 100.0 * member.value("state_share", 0.0));
+            }
         }
         memory = std::max(memory, member.value("peak_memory_bytes", std::int64_t{0}));
     }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cmath>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -221,6 +222,31 @@ TEST(WorkerProcess, two_members_calibrate_and_train_over_mutual_tls) {
     EXPECT_TRUE(done[1].model_sha256.empty());
     EXPECT_GT(done[0].bytes_sent, 0);
     EXPECT_EQ(done[0].rows + done[1].rows, 2 * 1'800);
+}
+
+TEST(WorkerProcess, two_members_with_sharded_optimizer_state_train_the_same_model) {
+    std::vector<double> scores;
+    for (const std::array<double, 2>& shares : {std::array{1.0, 1.0}, std::array{0.25, 0.75}}) {
+        Pair pair;
+        std::vector<Done> done(2);
+        pair.run([&](WorkerDriver& worker, std::size_t rank) {
+            worker.connect();
+            worker.send(prepare(1));
+            (void)worker.wait_for<Prepared>();
+            auto commit = pair.order<WorkerCommit>(rank, 1);
+            commit.order.roster.members[0].state_share = shares[0];
+            commit.order.roster.members[1].state_share = shares[1];
+            worker.send(commit);
+            (void)worker.wait_for<WorkerJoined>();
+            worker.send(WorkerStart{1});
+            done[rank] = worker.wait_for<Done>();
+        });
+        EXPECT_EQ(done[0].parameters_digest, done[1].parameters_digest);
+        EXPECT_FALSE(done[0].model_sha256.empty());
+        ASSERT_FALSE(done[0].evaluations.empty());
+        scores.push_back(done[0].evaluations.front().scores.front().value);
+    }
+    EXPECT_NEAR(scores[0], scores[1], 1e-4 * std::abs(scores[0]));
 }
 
 TEST(WorkerProcess, names_a_member_that_was_lost_in_training) {

@@ -1,0 +1,184 @@
+#include "planner/cost.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+namespace muster::planner {
+namespace {
+
+/// Up to here every subset is tried; above it the fastest k for every k (exact for equal latency, no caps).
+constexpr std::size_t exhaustive_max = 10;
+constexpr double backward_part = 2.0 / 3.0;
+/// Scoring a row is the forward part of its step; it is not measured by itself.
+constexpr double forward_part = 1.0 - backward_part;
+/// The linear baseline in terms of the model's own step, which is 6 operations a parameter and row in fp32: a pass over
+/// a row of w numbers is 2 w^2 operations in fp64, each worth two, and some 20 touches of w numbers in memory, each
+/// worth five.
+constexpr double step_operations_per_parameter = 6.0;
+constexpr double baseline_operations_per_square = 4.0;
+constexpr double baseline_operations_per_column = 100.0;
+
+/// Seconds of one ring all-reduce of the gradients among `members`.
+double all_reduce_seconds(const Question& question, const Subset& members) {
+    const auto ranks = static_cast<double>(members.size());
+    if (ranks < 2) {
+        return 0.0;
+    }
+    double rate = std::numeric_limits<double>::infinity();
+    double latency = 0.0;
+    double bytes = 0.0;
+    for (const std::size_t index : members) {
+        const Calibration& measured = question.candidates[index].calibration;
+        if (measured.bytes_per_second > 0.0) {
+            rate = std::min(rate, measured.bytes_per_second);
+        }
+        latency = std::max(latency, measured.latency_seconds);
+        bytes = std::max(bytes, static_cast<double>(measured.parameter_bytes));
+    }
+    // A small all-reduce among n ranks takes 2 (n - 1) hops; it was measured among all candidates.
+    const auto measured_ranks = static_cast<double>(std::max<std::size_t>(2, question.candidates.size()));
+    const double hop = latency / (2.0 * (measured_ranks - 1.0));
+    return 2.0 * (ranks - 1.0) * hop + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
+}
+
+/// Seconds of the linear baseline at the first member, which fits it alone while the others have finished.
+double baseline_seconds(const ScoringWork& work, double seconds_per_row) {
+    if (work.parameters <= 0) {
+        return 0.0;
+    }
+    const auto width = static_cast<double>(work.columns + 1);
+    const double pass = baseline_operations_per_square * width * width + baseline_operations_per_column * width;
+    const double step = step_operations_per_parameter * static_cast<double>(work.parameters);
+    return static_cast<double>(work.baseline_passes) * seconds_per_row * pass / step;
+}
+
+} // namespace
+
+std::int64_t state_bytes(const Question& question, const Candidate& function) {
+    return question.state_per_parameter * function.calibration.parameter_bytes;
+}
+
+std::int64_t memory_bytes(const Question& question, const Candidate& function, std::int64_t rows, double state_share) {
+    const auto elsewhere = (1.0 - state_share) * static_cast<double>(state_bytes(question, function));
+    return function.calibration.memory_at(rows) - static_cast<std::int64_t>(std::ceil(elsewhere));
+}
+
+std::int64_t batch_cap(const Question& question, const Candidate& function, double state_share) {
+    const auto fits = [&](std::int64_t rows) {
+        return function.memory_bytes <= 0 ||
+               memory_bytes(question, function, rows, state_share) <= function.memory_bytes;
+    };
+    if (fits(question.batch)) {
+        return question.batch;
+    }
+    std::int64_t low = 0;
+    std::int64_t high = question.batch;
+    while (low < high) {
+        const std::int64_t middle = low + (high - low + 1) / 2;
+        if (fits(middle)) {
+            low = middle;
+        } else {
+            high = middle - 1;
+        }
+    }
+    return low;
+}
+
+double link_seconds(const Candidate& function, std::size_t members) {
+    if (members < 2 || function.cpu_cores >= 2.0) {
+        return 0.0;
+    }
+    const double cpu =
+        function.calibration.link_cpu_seconds_per_byte * static_cast<double>(function.calibration.parameter_bytes);
+    return function.cpu_cores > 0.0 && function.cpu_cores < 1.0 ? cpu / function.cpu_cores : cpu;
+}
+
+PlanCandidate priced(const Question& question,
+                     const Subset& members,
+                     const std::vector<std::int64_t>& rows,
+                     std::string name,
+                     const std::vector<double>& state_shares) {
+    PlanCandidate candidate;
+    candidate.state_sharded = !state_shares.empty();
+    candidate.name = std::move(name);
+    candidate.strategy = members.size() == 1 ? Strategy::one_function : Strategy::data_parallel;
+    double compute = 0.0;
+    double busiest = 0.0;
+    double longest_link = 0.0;
+    double forward = 0.0; // of the rows that are scored, at the member that takes longest for its part
+    for (std::size_t i = 0; i < members.size(); ++i) {
+        const Candidate& function = question.candidates[members[i]];
+        const auto line = function.calibration.fit();
+        const double seconds = line.fixed + line.per_row * static_cast<double>(rows[i]);
+        const double state_share = state_shares.empty() ? 1.0 : state_shares[i];
+        const std::int64_t memory = memory_bytes(question, function, rows[i], state_share);
+        const double link = link_seconds(function, members.size());
+        compute = std::max(compute, seconds);
+        busiest = std::max(busiest, seconds + link);
+        longest_link = std::max(longest_link, link);
+        const double share = static_cast<double>(rows[i]) / static_cast<double>(question.batch);
+        forward = std::max(forward, forward_part * line.per_row * share * static_cast<double>(question.scoring.rows));
+        candidate.scoring_seconds += i == 0 ? baseline_seconds(question.scoring, line.per_row) : 0.0;
+        candidate.fits = candidate.fits && (function.memory_bytes <= 0 || memory <= function.memory_bytes);
+        candidate.members.push_back({.dn = function.dn,
+                                     .batch_rows = rows[i],
+                                     .share = share,
+                                     .compute_seconds = seconds,
+                                     .peak_memory_bytes = memory,
+                                     .state_share = state_share});
+        const auto ranks = static_cast<double>(members.size());
+        candidate.wire_bytes_per_step = static_cast<std::int64_t>(
+            2.0 * (ranks - 1.0) / ranks * static_cast<double>(function.calibration.parameter_bytes));
+    }
+    const double communication = all_reduce_seconds(question, members);
+    // Communication hides behind the backward pass only where every member has a core to spare for it.
+    const bool spare =
+        std::ranges::all_of(members, [&](std::size_t index) { return question.candidates[index].cpu_cores >= 2.0; });
+    // What a member's own processor does for the link is in `busiest` already; only waiting for the wire is left.
+    const double hidden = spare ? question.overlap * backward_part * compute : longest_link;
+    // Of sharded state only the first half, the reducing, goes on beside the backward pass.
+    const double gathering = candidate.state_sharded && spare ? 0.5 * communication : 0.0;
+    const double exposed = gathering + std::max(0.0, communication - gathering - hidden);
+    candidate.step_seconds = busiest + exposed;
+    candidate.scoring_seconds += forward;
+    candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) + candidate.scoring_seconds +
+                              question.setup_seconds_per_member * static_cast<double>(members.size());
+    if (question.expected_seconds > 0.0) {
+        candidate.late_seconds =
+            std::max(0.0, candidate.total_seconds + question.spent_seconds - question.expected_seconds);
+    }
+    return candidate;
+}
+
+std::vector<Subset> subsets_of(const Question& question) {
+    const std::size_t count = question.candidates.size();
+    std::vector<Subset> subsets;
+    if (count <= exhaustive_max) {
+        for (std::size_t bits = 1; bits < (std::size_t{1} << count); ++bits) {
+            Subset subset;
+            for (std::size_t i = 0; i < count; ++i) {
+                if ((bits >> i & 1U) != 0) {
+                    subset.push_back(i);
+                }
+            }
+            if (subset.size() > 1) {
+                subsets.push_back(std::move(subset));
+            }
+        }
+        return subsets;
+    }
+    Subset order(count);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, [&](std::size_t index) {
+        const auto line = question.candidates[index].calibration.fit();
+        return line.fixed + line.per_row * static_cast<double>(question.batch);
+    });
+    for (std::size_t size = 2; size <= count; ++size) {
+        subsets.emplace_back(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(size));
+    }
+    return subsets;
+}
+
+} // namespace muster::planner
