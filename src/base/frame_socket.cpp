@@ -109,7 +109,8 @@ Result<std::optional<Frame>> FrameSocket::receive(Deadline deadline) {
 }
 
 Result<void> FrameSocket::read_some(std::size_t bytes_max) {
-    // Never beyond this frame: a read may join it with the next one, whose descriptor would then be taken for this one's.
+    // Never beyond this frame: a read may join it with the next one, whose descriptor would then be taken for this
+    // one's.
     std::array<char, 16'384> block; // NOLINT(cppcoreguidelines-pro-type-member-init): filled by recvmsg
     iovec part{.iov_base = block.data(), .iov_len = std::min(block.size(), bytes_max)};
     Control control{};

@@ -1,5 +1,5 @@
-#include "base/file.h"
 #include "base/cell.h"
+#include "base/file.h"
 #include "data/folder_fixture.h"
 #include "wire/preprocessing.h"
 

@@ -10,7 +10,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdint>
+#include <cstddef>
+#include <functional>
 #include <system_error>
 
 namespace muster::worker {
@@ -45,12 +46,13 @@ public:
 
     /// Lets go of the pages of a part that is not looked at again: mapped or not, they would count as this process's.
     void release(const void* data, std::size_t size) const {
-        const auto begin = reinterpret_cast<std::uintptr_t>(data);
-        const auto own = reinterpret_cast<std::uintptr_t>(at_);
-        const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-        if (begin >= own && begin + size <= own + size_) {
-            const std::uintptr_t first = begin / page * page; // a page that is needed again is read again
-            (void)::madvise(reinterpret_cast<void*>(first), begin + size - first, MADV_DONTNEED);
+        const auto* const begin = static_cast<const std::byte*>(data);
+        const std::less_equal<> not_after;
+        if (not_after(at(0), begin) && not_after(begin + size, at(size_))) {
+            const auto offset = static_cast<std::size_t>(begin - at(0));
+            const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+            const std::size_t first = offset / page * page; // a page that is needed again is read again
+            (void)::madvise(at(first), offset + size - first, MADV_DONTNEED);
         }
     }
 
