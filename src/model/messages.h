@@ -175,7 +175,7 @@ struct Progress {
     std::int64_t steps{};
     std::int64_t epoch{};
     double loss{};
-    double rows_per_second{};      ///< own rows
+    double rows_per_second{};      ///< own rows, since the first step
     double compute_seconds{};      ///< own, summed since start
     double wait_seconds{};         ///< own, waiting for others, summed since start
     std::int64_t bytes_sent{};     ///< on the data plane, summed since start

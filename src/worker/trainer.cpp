@@ -159,6 +159,8 @@ private:
             const SteadyTime now = std::chrono::steady_clock::now();
             if (number == 1) {
                 done_.first_step_seconds = seconds_between(order_.started, now);
+                first_end_ = now;
+                first_rows_ = done_.rows;
             }
             if (now - reported_ >= order_.progress_interval) {
                 report(epoch, now);
@@ -190,8 +192,7 @@ private:
         progress.steps = steps_;
         progress.epoch = epoch;
         progress.loss = loss_;
-        const double elapsed = seconds_between(order_.started, now);
-        progress.rows_per_second = elapsed > 0.0 ? static_cast<double>(done_.rows) / elapsed : 0.0;
+        progress.rows_per_second = rate(now);
         progress.compute_seconds = done_.compute_seconds;
         progress.wait_seconds = ranks_.wait_seconds();
         progress.bytes_sent = order_.bytes_sent ? order_.bytes_sent() : 0;
@@ -199,6 +200,13 @@ private:
             progress.validation = validation_;
         }
         order_.progress(progress);
+    }
+
+    /// Own rows a second. From the second step on the first one does not count: it also starts everything up.
+    double rate(SteadyTime now) const {
+        const bool several = done_.steps > 1;
+        const double seconds = seconds_between(several ? first_end_ : order_.started, now);
+        return seconds > 0.0 ? static_cast<double>(done_.rows - (several ? first_rows_ : 0)) / seconds : 0.0;
     }
 
     std::vector<std::int64_t> test_rows() const {
@@ -260,6 +268,8 @@ private:
     std::vector<std::int64_t> order_of_epoch_;
     std::vector<Score> validation_;
     SteadyTime reported_{std::chrono::steady_clock::now()};
+    SteadyTime first_end_{}; ///< of the first step
+    std::int64_t first_rows_{};
     double loss_{};
     Done done_;
 };
