@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/pattern.h"
 #include "base/result.h"
+#include "base/time_text.h"
 
 #include <gtest/gtest.h>
 
@@ -90,6 +91,35 @@ TEST(FileReplacement, leaves_the_old_file_until_it_is_complete) {
 TEST(Log, quotes_what_would_break_the_line) {
     EXPECT_EQ(log::field("job", "j1"), "job=j1");
     EXPECT_EQ(log::field("why", "disk \"full\"\nnow"), "why=\"disk \\\"full\\\" now\"");
+}
+
+TEST(TimeText, reads_dates_and_numbers_and_nothing_else) {
+    EXPECT_EQ(parse_time("17.5"), 17.5);
+    EXPECT_EQ(parse_time("1970-01-02"), 86'400.0);
+    EXPECT_EQ(parse_time(" 2016-01-01T00:00:00 "), 1'451'606'400.0);
+    EXPECT_EQ(parse_time("2016-01-01 01:30"), 1'451'606'400.0 + 5400.0);
+    EXPECT_EQ(parse_time("2016-01-01T02:00:00.25+02:00"), 1'451'606'400.25);
+    EXPECT_EQ(parse_time("2015-12-31T19:00:00Z"), parse_time("2015-12-31T14:00:00-0500"));
+    EXPECT_EQ(parse_time("2016-02-29"), parse_time("2016-02-28T24:00"));
+    for (const char* wrong : {"",
+                              "NA",
+                              "inf",
+                              "yesterday",
+                              "2016-02-30",
+                              "2015-02-29",
+                              "2016-13-01",
+                              "2016-1-1",
+                              "2016-01-01T",
+                              "2016-01-01T25:00",
+                              "2016-01-01T24:01",
+                              "2016-01-01T10:60",
+                              "2016-01-01T10",
+                              "2016-01-01X10:00",
+                              "2016-01-01T10:00+15:00",
+                              "2016-01-01T10:00Zulu",
+                              "01/31/2016"}) {
+        EXPECT_FALSE(parse_time(wrong)) << wrong;
+    }
 }
 
 TEST(Pattern, star_stands_for_any_text) {
