@@ -6,6 +6,7 @@ from onnx import TensorProto, helper
 
 from muster_onnx.graph import Graph
 from muster_onnx.networks import Transformer, as_network_type, build_mlp
+from muster_onnx.series import Gru, as_windows
 from muster_onnx.tables import Table, are_texts
 from muster_onnx.weights import WeightsError, is_whole
 
@@ -19,12 +20,17 @@ def build_table(graph, weights):
     """Gives the facts for the metadata."""
     task = weights.metadata["task"]
     if task not in TABLE_TASKS:
-        raise WeightsError(f"the family mlp has no task {task}")
+        raise WeightsError(f"a table has no task {task}")
     table = Table(weights.preprocessing)
     row, columns = table.encode(graph)
-    outputs, count = build_mlp(graph, weights, as_network_type(graph, weights, row), columns)
+    row = as_network_type(graph, weights, row)
+    forecast = weights.metadata["family"] == "gru"
+    if forecast:
+        outputs, count = Gru(graph, weights).build(as_windows(graph, row, table.windows["length"]), columns)
+    else:
+        outputs, count = build_mlp(graph, weights, row, columns)
     answer = table.finish(graph, graph.cast(outputs, TensorProto.DOUBLE), count, task)
-    graph.output(answer, "outputs", TensorProto.DOUBLE, ["rows", count])
+    graph.output(answer, "outputs", TensorProto.DOUBLE, ["windows" if forecast else "rows", count])
     return table.facts()
 
 
@@ -43,7 +49,7 @@ def build_text(graph, weights):
     return {"unit": unit, "sequence": sequence, "vocabulary": vocabulary}
 
 
-FAMILIES = {"mlp": build_table, "transformer": build_text}
+FAMILIES = {"mlp": build_table, "gru": build_table, "transformer": build_text}
 
 
 def build_model(weights):

@@ -4,7 +4,7 @@ import math
 import numpy
 from onnx import TensorProto
 
-from muster_onnx.weights import WeightsError
+from muster_onnx.weights import WeightsError, is_whole
 
 
 def is_number(value):
@@ -20,6 +20,8 @@ def checked_input(each):
     good = isinstance(each, dict) and isinstance(each.get("name"), str) and isinstance(each.get("missing_flag"), bool)
     if good and each.get("kind") == "number":
         good = all(is_number(each.get(key)) for key in ("fill", "mean", "scale"))
+    elif good and each.get("kind") == "date":
+        pass
     elif good and each.get("kind") == "category":
         categories = each.get("categories")
         good = are_texts(categories) and "" not in categories and len(set(categories)) == len(categories)
@@ -38,6 +40,15 @@ def checked_target(preprocessing):
     return target
 
 
+def checked_windows(preprocessing):
+    """The windows of a forecast; of other tables each row is one."""
+    windows = preprocessing.get("windows", {"length": 1, "horizon": 0, "time": "", "series": ""})
+    if not (isinstance(windows, dict) and all(is_whole(windows.get(key)) for key in ("length", "horizon"))
+            and windows["length"] > 0 and are_texts([windows.get("time"), windows.get("series")])):
+        raise WeightsError("preprocessing: the windows are malformed")
+    return windows
+
+
 class Table:
     """What preprocessing says of a table."""
 
@@ -46,15 +57,20 @@ class Table:
         if not isinstance(inputs, list) or not inputs:
             raise WeightsError("preprocessing: there are no inputs")
         self.inputs = [checked_input(each) for each in inputs]
-        self.numbers = [each for each in self.inputs if each["kind"] == "number"]
+        # A date is a number of seconds, which stands for itself until its waves are made of it.
+        as_number = {"fill": 0.0, "mean": 0.0, "scale": 1.0}
+        self.numbers = [{**as_number, **each} for each in self.inputs if each["kind"] in ("number", "date")]
         self.categories = [each for each in self.inputs if each["kind"] == "category"]
         self.target = checked_target(preprocessing)
+        self.windows = checked_windows(preprocessing)
 
     def facts(self):
         """What a user of the ONNX file must know, as its metadata."""
-        return {"number_names": [each["name"] for each in self.numbers],
-                "category_names": [each["name"] for each in self.categories],
-                "target_name": self.target["name"], "target_categories": self.target["categories"]}
+        facts = {"number_names": [each["name"] for each in self.numbers],
+                 "date_names": [each["name"] for each in self.numbers if each["kind"] == "date"],
+                 "category_names": [each["name"] for each in self.categories],
+                 "target_name": self.target["name"], "target_categories": self.target["categories"]}
+        return {**facts, "windows": self.windows} if self.windows["length"] > 1 else facts
 
     def encode(self, graph):
         """Adds the inputs `numbers` and `categories` and gives the encoded rows, float32."""
@@ -87,13 +103,32 @@ class Table:
                              for key in ("fill", "mean", "scale"))
         missing = graph.add("IsNaN", numbers)
         values = graph.add("Div", graph.add("Sub", graph.add("Where", missing, fill, numbers), mean), scale)
-        pieces.append(graph.cast(values, TensorProto.FLOAT))
-        columns += [(each["name"], 0) for each in self.numbers]
+        plain = [i for i, each in enumerate(self.numbers) if each["kind"] == "number"]
+        if plain:
+            pieces.append(graph.cast(graph.add("Gather", values, graph.constant(plain), axis=1), TensorProto.FLOAT))
+            columns += [(self.numbers[i]["name"], 0) for i in plain]
+        for i in (i for i, each in enumerate(self.numbers) if each["kind"] == "date"):
+            pieces += self._waves(graph, graph.add("Gather", numbers, graph.constant([i]), axis=1))
+            columns += [(self.numbers[i]["name"], wave) for wave in range(4)]
         flagged = [i for i, each in enumerate(self.numbers) if each["missing_flag"]]
         if flagged:
             flags = graph.add("Gather", graph.cast(missing, TensorProto.FLOAT), graph.constant(flagged), axis=1)
             pieces.append(flags)
-            columns += [(self.numbers[i]["name"], 1) for i in flagged]
+            columns += [(self.numbers[i]["name"], 4) for i in flagged]  # behind all else of the input
+
+    @staticmethod
+    def _waves(graph, seconds):
+        """Sine and cosine of the part of the day and of the week, [rows, 1] each; 0 where there is no date."""
+        missing, nothing = graph.add("IsNaN", seconds), graph.constant(0.0, numpy.float64)
+        waves = []
+        for period in (86_400.0, 604_800.0):
+            turns = graph.add("Div", seconds, graph.constant(period, numpy.float64))
+            part = graph.add("Sub", turns, graph.add("Floor", turns))
+            for shift in (0.0, 0.25):  # a cosine is a sine a quarter later
+                later = graph.add("Add", part, graph.constant(shift, numpy.float64))
+                sine = graph.add("Sin", graph.add("Mul", later, graph.constant(2 * math.pi, numpy.float64)))
+                waves.append(graph.cast(graph.add("Where", missing, nothing, sine), TensorProto.FLOAT))
+        return waves
 
     def finish(self, graph, outputs, count, task):
         """From the network's outputs, float64, to what the archive answers."""

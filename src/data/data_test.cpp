@@ -71,6 +71,30 @@ TEST_F(Encoding, standardises_numbers_and_spreads_categories) {
     EXPECT_EQ(how.target.median, 15);
 }
 
+TEST_F(Encoding, turns_dates_with_the_day_and_the_week) {
+    // 1970-01-01 began a day and, as weeks are counted here, a week.
+    const auto made =
+        encode("when,y\n1970-01-01,1\n1970-01-01T06:00,2\n,3\n", recipe(), "when,y\n1970-01-04T12:00Z,1\n");
+    ASSERT_TRUE(made) << made.error().text();
+    EXPECT_EQ(made->info.columns, 5);
+    EXPECT_EQ(learned(*made).inputs[0].kind, ColumnKind::date);
+    const auto train = floats(made->folder / "train.features");
+    const double eighth = 2 * M_PI / 28;
+    const std::vector<double> expected{0, 1, 0, 1, 0, 1, 0, std::sin(eighth), std::cos(eighth), 0, 0, 0, 0, 0, 1};
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_NEAR(train[i], expected[i], 1e-7) << i;
+    }
+    const auto test = floats(made->folder / "test.features");
+    EXPECT_NEAR(test[1], -1, 1e-7) << "noon";
+    EXPECT_NEAR(test[3], -1, 1e-7) << "half of a week";
+    const auto mixed = encode("when,y\n1970-01-01,1\nsoon,2\n", recipe());
+    ASSERT_TRUE(mixed) << mixed.error().text();
+    EXPECT_EQ(learned(*mixed).inputs[0].kind, ColumnKind::category);
+    const auto wrong = encode("when,y\n1970-01-01,1\n1970-01-02,2\n", recipe(), "when,y\nsoon,1\n");
+    ASSERT_FALSE(wrong);
+    EXPECT_TRUE(wrong.error().where.ends_with("test.csv: row 2, column when")) << wrong.error().text();
+}
+
 TEST_F(Encoding, fills_missing_values_with_the_training_mean_and_flags_them) {
     const auto made = encode("a,c,y\n1,x,1\nNA,,2\n3,x,4\n", recipe());
     ASSERT_TRUE(made) << made.error().text();

@@ -1,12 +1,15 @@
 #include "data/encode.h"
 
 #include "base/cell.h"
+#include "base/time_text.h"
 #include "data/place.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numbers>
 #include <optional>
 
 namespace muster::data {
@@ -22,14 +25,14 @@ std::optional<std::size_t> index_of(const std::vector<std::string>& sorted, std:
 }
 
 std::size_t width_of(const InputColumn& input) {
-    return (input.kind == ColumnKind::number ? 1 : input.categories.size()) + (input.missing_flag ? 1 : 0);
+    return static_cast<std::size_t>(encoded_columns(input));
 }
 
 } // namespace
 
-Encoder::Encoder(const Preprocessing& preprocessing, std::string source)
-    : preprocessing_{preprocessing}, source_{std::move(source)}, width_{static_cast<std::size_t>(
-                                                                     preprocessing.encoded_columns())} {}
+Encoder::Encoder(const Preprocessing& preprocessing, std::string source, bool target_may_miss)
+    : preprocessing_{preprocessing}, source_{std::move(source)},
+      target_may_miss_{target_may_miss}, width_{static_cast<std::size_t>(preprocessing.encoded_columns())} {}
 
 Result<void> Encoder::encode(const TextBlock& block) {
     rows_ = static_cast<std::size_t>(block.rows);
@@ -39,7 +42,10 @@ Result<void> Encoder::encode(const TextBlock& block) {
     std::size_t first = 0;
     for (std::size_t column = 0; column < preprocessing_.inputs.size(); ++column) {
         const auto& input = preprocessing_.inputs[column];
-        if (auto encoded = encode_input(input, block.columns[column], first); !encoded) {
+        const TextColumn& text = block.columns[column];
+        auto encoded =
+            input.kind == ColumnKind::date ? encode_date(input, text, first) : encode_input(input, text, first);
+        if (!encoded) {
             return encoded;
         }
         first += width_of(input);
@@ -78,10 +84,39 @@ Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& t
     return {};
 }
 
+Result<void> Encoder::encode_date(const InputColumn& input, const TextColumn& text, std::size_t first) {
+    for (std::size_t row = 0; row < rows_; ++row) {
+        float* encoded = features_.data() + row * width_ + first;
+        if (is_missing(text[row])) {
+            if (input.missing_flag) {
+                encoded[date_columns] = 1.0F;
+            }
+            continue;
+        }
+        const auto seconds = parse_time(text[row]);
+        if (!seconds) {
+            return refusal(input.name,
+                           row,
+                           fmt::format("{} is no date such as 2026-01-31T09:15, as in training", excerpt(text[row])));
+        }
+        for (const double period : {seconds_of_day, seconds_of_week}) {
+            const double turns = *seconds / period;
+            const double angle = 2.0 * std::numbers::pi * (turns - std::floor(turns));
+            *encoded++ = static_cast<float>(std::sin(angle));
+            *encoded++ = static_cast<float>(std::cos(angle));
+        }
+    }
+    return {};
+}
+
 Result<void> Encoder::encode_target(const TextColumn& text) {
     const auto& column = preprocessing_.target;
     for (std::size_t row = 0; row < rows_; ++row) {
         const auto cell_text = text[row];
+        if (target_may_miss_ && is_missing(cell_text)) {
+            target_[row] = std::numeric_limits<float>::quiet_NaN();
+            continue;
+        }
         if (column.kind == ColumnKind::category) {
             const auto index = index_of(column.categories, cell_text);
             if (!index) {

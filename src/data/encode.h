@@ -13,10 +13,10 @@ namespace muster::data {
 /// Encodes blocks with what was learned. One thread at a time; `preprocessing` outlives it.
 class Encoder {
 public:
-    /// `source` names the file in errors.
-    Encoder(const Preprocessing& preprocessing, std::string source);
+    /// `source` names the file in errors. With `target_may_miss` a row without a target gets NaN.
+    Encoder(const Preprocessing& preprocessing, std::string source, bool target_may_miss = false);
 
-    /// Encodes the rows of a block with the columns inputs..., target.
+    /// Encodes the rows of a block with the columns inputs..., any others, target.
     ///   features()  float32 [block.rows, encoded_columns], row-major
     ///   target()    float32 [block.rows], raw unit or class index
     /// Both are valid until the next call. Errors: invalid_argument with row and column: text or an infinite value
@@ -27,11 +27,13 @@ public:
 
 private:
     [[nodiscard]] Result<void> encode_input(const InputColumn& input, const TextColumn& text, std::size_t first);
+    [[nodiscard]] Result<void> encode_date(const InputColumn& input, const TextColumn& text, std::size_t first);
     [[nodiscard]] Result<void> encode_target(const TextColumn& text);
     [[nodiscard]] Error refusal(const std::string& column, std::size_t row, std::string message) const;
 
     const Preprocessing& preprocessing_;
     std::string source_;
+    bool target_may_miss_;
     std::size_t width_;
     std::size_t rows_{};
     std::int64_t first_row_{};

@@ -4,6 +4,7 @@
 #include "data/matrix_file.h"
 #include "data/source.h"
 #include "data/text.h"
+#include "data/windows.h"
 
 #include <fmt/format.h>
 
@@ -36,72 +37,6 @@ Result<Preprocessing> learn_table(const std::filesystem::path& train,
     }
     return learned;
 }
-
-/// The two files of one source.
-class MatrixFiles {
-public:
-    /// `source` and `columns` say what is refused when it grows too large.
-    static Result<MatrixFiles> create(const std::filesystem::path& prefix,
-                                      const std::filesystem::path& source,
-                                      std::int64_t columns,
-                                      const Settings& settings) {
-        auto features = MatrixFile::create(prefix.string() + ".features");
-        if (!features) {
-            return std::move(features).error();
-        }
-        auto target = MatrixFile::create(prefix.string() + ".target");
-        if (!target) {
-            return std::move(target).error();
-        }
-        return MatrixFiles{std::move(*features), std::move(*target), source, columns, settings};
-    }
-
-    /// Counts rows that are to come. Errors: resource_exhausted.
-    Result<void> count(std::int64_t rows) {
-        rows_ += rows;
-        if (rows_ > bytes_max_ / 4 / columns_) {
-            return Error{ErrorCode::resource_exhausted,
-                         fmt::format("the encoded rows exceed the limit of {} bytes", bytes_max_),
-                         source_.string()};
-        }
-        return {};
-    }
-
-    Result<void> append(std::span<const float> features, std::span<const float> target) {
-        auto done = features_.append(features);
-        return done ? target_.append(target) : done;
-    }
-
-    [[nodiscard]] std::int64_t rows() const { return rows_; }
-
-    Result<Encoded> finish() {
-        auto features_digest = features_.finish();
-        if (!features_digest) {
-            return std::move(features_digest).error();
-        }
-        auto target_digest = target_.finish();
-        if (!target_digest) {
-            return std::move(target_digest).error();
-        }
-        return Encoded{rows_, std::move(*features_digest), std::move(*target_digest)};
-    }
-
-private:
-    MatrixFiles(MatrixFile features,
-                MatrixFile target,
-                std::filesystem::path source,
-                std::int64_t columns,
-                const Settings& settings)
-        : features_{std::move(features)}, target_{std::move(target)}, source_{std::move(source)}, columns_{columns},
-          bytes_max_{settings.matrix_bytes_max} {}
-
-    MatrixFile features_;
-    MatrixFile target_;
-    std::filesystem::path source_;
-    std::int64_t columns_;
-    std::int64_t bytes_max_;
-    std::int64_t rows_{0};
-};
 
 Result<void> write_table(const std::filesystem::path& source,
                          const UsedColumns& columns,
@@ -168,6 +103,7 @@ Result<Encoding> Encoding::learn(const std::filesystem::path& train,
                                  const Settings& settings) {
     Encoding encoding;
     encoding.text_ = recipe.data.text;
+    encoding.windows_ = recipe.data.windows;
     if (encoding.text_) {
         auto learned = learn_text(train, *encoding.text_, settings);
         if (!learned) {
@@ -195,7 +131,18 @@ Result<Encoding> Encoding::learn(const std::filesystem::path& train,
         return std::move(learned).error();
     }
     encoding.preprocessing_ = std::move(*learned);
+    encoding.drop_plain_time();
     return encoding;
+}
+
+void Encoding::drop_plain_time() {
+    auto& inputs = preprocessing_.inputs;
+    const auto time = std::ranges::find(inputs, columns_.time, &InputColumn::name);
+    if (!windows_ || time == inputs.end() || time->kind == ColumnKind::date || inputs.size() == 1) {
+        return;
+    }
+    columns_.inputs.erase(columns_.inputs.begin() + (time - inputs.begin()));
+    inputs.erase(time);
 }
 
 Result<Encoded> Encoding::encode(const std::filesystem::path& source,
@@ -205,8 +152,10 @@ Result<Encoded> Encoding::encode(const std::filesystem::path& source,
     if (!files) {
         return std::move(files).error();
     }
-    auto written = text_ ? write_text(source, *text_, preprocessing_, *files, settings)
-                         : write_table(source, columns_, preprocessing_, *files, settings);
+    double step = 0.0;
+    auto written = text_      ? write_text(source, *text_, preprocessing_, *files, settings)
+                   : windows_ ? write_windows(source, *windows_, columns_, preprocessing_, *files, settings, step)
+                              : write_table(source, columns_, preprocessing_, *files, settings);
     if (!written) {
         return std::move(written).error();
     }
@@ -215,7 +164,11 @@ Result<Encoded> Encoding::encode(const std::filesystem::path& source,
                      text_ ? "the text has fewer than two tokens" : "there is a header but not one row",
                      source.string()};
     }
-    return files->finish();
+    auto digests = files->finish();
+    if (!digests) {
+        return std::move(digests).error();
+    }
+    return Encoded{files->rows(), std::move(digests->features), std::move(digests->target), step};
 }
 
 } // namespace muster::data

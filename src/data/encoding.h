@@ -19,6 +19,7 @@ struct Encoded {
     std::int64_t rows{};
     std::string features_digest; ///< SHA-256, hex
     std::string target_digest;
+    double step{}; ///< of windows ordered by time: the time from one row to the next, usually
 };
 
 /// What was learned from a training source, applied to it and to a test source. One thread at a time.
@@ -38,7 +39,11 @@ public:
     encode(const std::filesystem::path& source, const std::filesystem::path& prefix, const Settings& settings) const;
 
 private:
+    /// A date says where in the day and the week a row is, another number that only counts says nothing.
+    void drop_plain_time();
+
     std::optional<RecipeText> text_{};
+    std::optional<RecipeWindows> windows_{};
     UsedColumns columns_{};
     Preprocessing preprocessing_{};
 };

@@ -1,6 +1,7 @@
 #include "data/learn.h"
 
 #include "base/cell.h"
+#include "base/time_text.h"
 #include "data/place.h"
 
 #include <fmt/format.h>
@@ -43,8 +44,21 @@ double median_of(std::vector<double>& values) {
 
 std::vector<std::string> UsedColumns::all() const {
     auto names = inputs;
+    for (const std::string& name : {time, series}) {
+        if (!name.empty()) {
+            names.push_back(name);
+        }
+    }
     names.push_back(target);
     return names;
+}
+
+std::optional<std::size_t> UsedColumns::time_position() const {
+    return time.empty() ? std::nullopt : std::optional{inputs.size()};
+}
+
+std::optional<std::size_t> UsedColumns::series_position() const {
+    return series.empty() ? std::nullopt : std::optional{inputs.size() + (time.empty() ? 0 : 1)};
 }
 
 Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std::string>& header) {
@@ -61,8 +75,19 @@ Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std
         return Error{ErrorCode::invalid_argument, "the target '" + recipe.target + "' is excluded", "/data/exclude"};
     }
     UsedColumns used{.inputs = {}, .target = recipe.target};
+    if (recipe.windows) {
+        used.time = recipe.windows->time;
+        used.series = recipe.windows->series;
+        for (const auto& [name, pointer] :
+             {std::pair{used.time, "/data/windows/time"}, std::pair{used.series, "/data/windows/series"}}) {
+            if (!name.empty() && !contains(header, name)) {
+                return not_allowed(pointer, name, header);
+            }
+        }
+    }
     for (const auto& name : header) {
-        if (name != recipe.target && !contains(recipe.exclude, name)) {
+        const bool known_before = recipe.windows.has_value() && name == recipe.target; // its past is
+        if (known_before || (name != recipe.target && name != used.series && !contains(recipe.exclude, name))) {
             used.inputs.push_back(name);
         }
     }
@@ -98,6 +123,7 @@ void ColumnFacts::take(std::string_view text, std::int64_t row) {
         note(first_not_finite_);
         break;
     case CellKind::text:
+        dates_ += dates_ == texts_ && parse_time(text) ? 1 : 0; // one that is none is enough
         ++texts_;
         note(first_text_);
         break;
@@ -123,7 +149,8 @@ std::vector<std::string> ColumnFacts::categories() const {
 }
 
 Learner::Learner(UsedColumns columns, const Recipe& recipe, const Settings& settings, std::string source)
-    : columns_{std::move(columns)}, task_{task_of(recipe)}, settings_{settings}, source_{std::move(source)},
+    : columns_{std::move(columns)}, task_{task_of(recipe)}, windows_{recipe.data.windows.has_value()},
+      settings_{settings}, source_{std::move(source)},
       facts_(columns_.inputs.size() + 1, ColumnFacts{settings.categories_max}) {
     for (const auto& name : columns_.inputs) {
         forced_category_.push_back(contains(recipe.data.categorical, name));
@@ -132,13 +159,17 @@ Learner::Learner(UsedColumns columns, const Recipe& recipe, const Settings& sett
 
 void Learner::take(const TextBlock& block) {
     for (std::size_t column = 0; column < facts_.size(); ++column) {
+        const bool target = column + 1 == facts_.size();
+        const TextColumn& texts = target ? block.columns.back() : block.columns[column];
         for (std::int64_t row = 0; row < block.rows; ++row) {
-            facts_[column].take(block.columns[column][static_cast<std::size_t>(row)], block.first_row + row);
+            facts_[column].take(texts[static_cast<std::size_t>(row)], block.first_row + row);
         }
     }
     if (task_ == TaskKind::regression) {
         for (const auto text : block.columns.back()) {
-            target_values_.push_back(parse_cell(text).value);
+            if (const Cell cell = parse_cell(text); cell.kind != CellKind::missing) {
+                target_values_.push_back(cell.value);
+            }
         }
     }
     rows_ += block.rows;
@@ -178,6 +209,10 @@ Result<InputColumn> Learner::input_column(std::size_t position) const {
         column.scale = facts.scale();
         return column;
     }
+    if (!forced_category_[position] && facts.all_dates()) {
+        column.kind = ColumnKind::date;
+        return column;
+    }
     column.kind = ColumnKind::category;
     column.categories = facts.categories();
     if (column.categories.size() > settings_.categories_max) {
@@ -196,7 +231,7 @@ Result<TargetColumn> Learner::number_target() {
     if (facts.values() == 0) {
         return refusal(name, 0, "the target has no value in any row");
     }
-    if (facts.first_missing().row > 0) {
+    if (facts.first_missing().row > 0 && !windows_) {
         return refusal(name, facts.first_missing().row, "the target has no value here; remove the row");
     }
     if (facts.numeric_part() <= number_column_part) {
@@ -218,7 +253,7 @@ Result<TargetColumn> Learner::class_target() const {
     if (facts.values() == 0) {
         return refusal(name, 0, "the target has no value in any row");
     }
-    if (facts.first_missing().row > 0) {
+    if (facts.first_missing().row > 0 && !windows_) {
         return refusal(name, facts.first_missing().row, "the target has no value here; remove the row");
     }
     TargetColumn column{.name = name, .kind = ColumnKind::category, .categories = facts.categories()};

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -18,15 +19,20 @@ namespace muster::data {
 
 /// The columns of a source that a recipe uses, by their header's names.
 struct UsedColumns {
-    std::vector<std::string> inputs; ///< in the order of the header
+    std::vector<std::string> inputs; ///< in the order of the header; with windows the target is one of them
+    std::string time{};              ///< orders the rows of windows, an input where it is a date; empty: none
+    std::string series{};            ///< of windows; empty: none
     std::string target;
 
-    /// Inputs, then the target: the order in which source.h is asked for them.
+    /// Inputs, time, series, then the target: the order in which source.h is asked for them.
     [[nodiscard]] std::vector<std::string> all() const;
+    /// Where all() has the column of the time or the series; none, where there is none.
+    [[nodiscard]] std::optional<std::size_t> time_position() const;
+    [[nodiscard]] std::optional<std::size_t> series_position() const;
 };
 
 /// Applies the recipe to a header. Errors: invalid_argument with the place in the recipe and the nearest name, for a
-/// target, an exclusion or a category that is not in the header, an excluded target, no input left.
+/// target, an exclusion, a category, a time or a series that is not in the header, an excluded target, no input left.
 [[nodiscard]] Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std::string>& header);
 
 /// What was seen in one column so far.
@@ -46,6 +52,8 @@ public:
     [[nodiscard]] const Seen& first_not_finite() const { return first_not_finite_; }
     /// Part of the values that are written as numbers, 0 to 1.
     [[nodiscard]] double numeric_part() const;
+    /// Whether every value is a date (base/time_text.h).
+    [[nodiscard]] bool all_dates() const { return texts_ > 0 && numbers_ == 0 && dates_ == texts_; }
     [[nodiscard]] double mean() const { return mean_; }
     /// Population standard deviation; 1 when it is 0.
     [[nodiscard]] double scale() const;
@@ -60,6 +68,7 @@ private:
     std::size_t categories_max_;
     std::int64_t numbers_{};
     std::int64_t texts_{};
+    std::int64_t dates_{}; ///< of the texts
     double mean_{};
     double squares_{}; ///< sum of squared differences from the mean
     Seen first_missing_;
@@ -93,6 +102,7 @@ private:
     UsedColumns columns_;
     std::vector<bool> forced_category_;
     TaskKind task_;
+    bool windows_;
     Settings settings_;
     std::string source_;
     std::vector<ColumnFacts> facts_;    ///< of the inputs, then of the target

@@ -1,6 +1,7 @@
 #include "data/matrix_file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 
 #include <bit>
 #include <cerrno>
@@ -48,6 +49,48 @@ Result<std::string> MatrixFile::finish() {
     }
     fd_.reset();
     return hash_.finish_hex();
+}
+
+Result<MatrixFiles> MatrixFiles::create(const std::filesystem::path& prefix,
+                                        const std::filesystem::path& source,
+                                        std::int64_t columns,
+                                        const Settings& settings) {
+    auto features = MatrixFile::create(prefix.string() + ".features");
+    if (!features) {
+        return std::move(features).error();
+    }
+    auto target = MatrixFile::create(prefix.string() + ".target");
+    if (!target) {
+        return std::move(target).error();
+    }
+    return MatrixFiles{std::move(*features), std::move(*target), prefix, source, columns, settings.matrix_bytes_max};
+}
+
+Result<void> MatrixFiles::count(std::int64_t rows) {
+    rows_ += rows;
+    if (rows_ > bytes_max_ / static_cast<std::int64_t>(sizeof(float)) / columns_) {
+        return Error{ErrorCode::resource_exhausted,
+                     fmt::format("the encoded rows exceed the limit of {} bytes", bytes_max_),
+                     source_.string()};
+    }
+    return {};
+}
+
+Result<void> MatrixFiles::append(std::span<const float> features, std::span<const float> target) {
+    auto done = features_.append(features);
+    return done ? target_.append(target) : done;
+}
+
+Result<MatrixDigests> MatrixFiles::finish() {
+    auto features = features_.finish();
+    if (!features) {
+        return std::move(features).error();
+    }
+    auto target = target_.finish();
+    if (!target) {
+        return std::move(target).error();
+    }
+    return MatrixDigests{std::move(*features), std::move(*target)};
 }
 
 } // namespace muster::data

@@ -11,12 +11,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 namespace muster::data {
 
 namespace {
 
-constexpr int format_version = 1; // raise it when the same input gives another matrix
+constexpr int format_version = 2; // raise it when the same input gives another matrix
 
 /// The sources as they were when their digests were found.
 struct Sources {
@@ -69,6 +70,9 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
     if (recipe.data.text) {
         what["text"] = static_cast<int>(recipe.data.text->unit);
     }
+    if (const auto& windows = recipe.data.windows) {
+        what["windows"] = {windows->length, windows->horizon, windows->time, windows->series};
+    }
     return sha256_hex(what.dump());
 }
 
@@ -106,6 +110,20 @@ Result<void> check_unchanged(const std::filesystem::path& path, const FileStamp&
     return {};
 }
 
+/// A model of hours forecasts hours.
+Result<void> check_steps(const Encoded& train, const Encoded& test, const std::string& test_source) {
+    constexpr double tolerance = 0.01;
+    if (std::abs(test.step - train.step) <= tolerance * train.step) {
+        return {};
+    }
+    return Error{ErrorCode::invalid_argument,
+                 fmt::format("rows of the test source are {:g} apart in time, those of training {:g}: use sources of "
+                             "the same step",
+                             test.step,
+                             train.step),
+                 test_source};
+}
+
 Result<Published>
 make(const DataRequest& request, const Cache& cache, const Sources& sources, const Settings& settings) {
     const auto started = std::chrono::steady_clock::now();
@@ -128,6 +146,9 @@ make(const DataRequest& request, const Cache& cache, const Sources& sources, con
         const auto test = encoding->encode(*request.test, *folder / "test", settings);
         if (!test) {
             return test.error();
+        }
+        if (auto alike = check_steps(*train, *test, request.test->string()); !alike) {
+            return std::move(alike).error();
         }
         info.test_rows = test->rows;
         parts += fmt::format("{}\n{}\n", test->features_digest, test->target_digest);

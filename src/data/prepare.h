@@ -24,7 +24,7 @@ struct DataRequest {
 [[nodiscard]] Result<DataRequest> data_request_from_json(const nlohmann::json& json);
 
 /// Encodes the sources, or finds them encoded. The key of the cache is the SHA-256 of the sources' content and of what
-/// of the recipe changes the matrix (target, exclude, categorical, kind of loss).
+/// of the recipe changes the matrix (target, exclude, categorical, kind of loss, windows).
 /// Errors: those of used_columns, read_rows, Learner::finish and Encoder::encode; unavailable (disk, a source that
 /// changes while it is read); resource_exhausted.
 [[nodiscard]] Result<Published>

@@ -2,11 +2,24 @@
 
 namespace muster {
 
+std::int64_t encoded_columns(const InputColumn& input) {
+    const std::int64_t flag = input.missing_flag ? 1 : 0;
+    switch (input.kind) {
+    case ColumnKind::category:
+        return std::ssize(input.categories) + flag;
+    case ColumnKind::date:
+        return static_cast<std::int64_t>(date_columns) + flag;
+    case ColumnKind::number:
+    case ColumnKind::token:
+        break;
+    }
+    return 1 + flag;
+}
+
 std::int64_t Preprocessing::encoded_columns() const {
     std::int64_t columns = 0;
     for (const InputColumn& input : inputs) {
-        columns += input.kind == ColumnKind::category ? static_cast<std::int64_t>(input.categories.size()) : 1;
-        columns += input.missing_flag ? 1 : 0;
+        columns += muster::encoded_columns(input);
     }
     return columns;
 }

@@ -1,18 +1,21 @@
 /// How raw rows become the numbers a model sees. Learned from the training rows, kept with the model.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 namespace muster {
 
-enum class ColumnKind { number, category, token };
+enum class ColumnKind { number, category, token, date };
 
 /// One input column. Encoded columns, in this order for each input: number -> (value - mean) / scale,
 /// one column; category -> one 0/1 column for each entry of `categories`, all zero for an unknown one.
 /// With `missing_flag`, one more 0/1 column follows that says "was missing". A missing number becomes
-/// `fill` first; a missing category is all zero. token: of a text, one column with the index in `categories`, which
+/// `fill` first; a missing category is all zero. date -> four columns that turn with the time of the day and of the
+/// week: sine and cosine of the part of a day, then of a week, that has passed since 1970 (UTC); a missing one is all
+/// zero. token: of a text, one column with the index in `categories`, which
 /// are its vocabulary; where units were characters, the last one stands for what training did not see.
 struct InputColumn {
     std::string name;
@@ -25,6 +28,13 @@ struct InputColumn {
 
     bool operator==(const InputColumn&) const = default;
 };
+
+inline constexpr std::size_t date_columns = 4;
+inline constexpr double seconds_of_day = 86'400.0;
+inline constexpr double seconds_of_week = 7 * seconds_of_day;
+
+/// Encoded columns of an input.
+[[nodiscard]] std::int64_t encoded_columns(const InputColumn& input);
 
 /// The target. number: trained as (value - mean) / scale; category: trained as the index in `categories`.
 struct TargetColumn {

@@ -10,11 +10,36 @@ Error wrong(const char* where, std::string message) {
     return {ErrorCode::invalid_argument, std::move(message), where};
 }
 
+/// Windows and the columns that order them.
+Result<void> check_windows(const RecipeData& data) {
+    const RecipeWindows& windows = *data.windows;
+    if (data.text) {
+        return wrong("/data/windows", "windows are of tables; a text has a sequence");
+    }
+    for (const auto& [column, where] :
+         {std::pair{&windows.time, "/data/windows/time"}, std::pair{&windows.series, "/data/windows/series"}}) {
+        if (!column->empty() && *column == data.target) {
+            return wrong(where, "the target \"" + *column + "\" cannot order the rows");
+        }
+    }
+    if (!windows.time.empty() && windows.time == windows.series) {
+        return wrong("/data/windows/series", "the column \"" + windows.time + "\" already orders the rows");
+    }
+    return {};
+}
+
 /// Model, loss and kind of source belong together.
 Result<void> check_model(const Recipe& recipe) {
     const std::string& family = recipe.model.family;
-    if (family != "mlp" && family != "transformer") {
-        return not_allowed("/model/family", family, {"mlp", "transformer"});
+    if (family != "mlp" && family != "transformer" && family != "gru") {
+        return not_allowed("/model/family", family, {"gru", "mlp", "transformer"});
+    }
+    if ((family == "gru") != recipe.data.windows.has_value()) {
+        return family == "gru" ? wrong("/model/family", "a gru reads windows of rows; say how in /data/windows")
+                               : wrong("/data/windows", "windows of rows are read by the family gru");
+    }
+    if (recipe.data.windows) {
+        return check_windows(recipe.data);
     }
     if ((family == "transformer") != recipe.data.text.has_value()) {
         return wrong("/model/family",
@@ -41,6 +66,10 @@ Result<void> check_model(const Recipe& recipe) {
 std::int64_t block_count(const Recipe& recipe) {
     constexpr std::int64_t embedding_and_head = 2;
     return recipe.model.family == "transformer" ? recipe.model.layers + embedding_and_head : 0;
+}
+
+std::int64_t window_rows(const Recipe& recipe) {
+    return recipe.data.windows ? recipe.data.windows->length : 1;
 }
 
 std::int64_t micro_rows_of(const Recipe& recipe) {

@@ -26,24 +26,36 @@ struct RecipeText {
     bool operator==(const RecipeText&) const = default;
 };
 
+/// How a table is read to forecast: a sample is a run of consecutive rows of one series, and what is predicted is the
+/// target some steps after the newest of them. Nothing of a sample's inputs was unknown at its newest row.
+struct RecipeWindows {
+    std::int64_t length{24}; ///< rows of a window
+    std::int64_t horizon{1}; ///< steps from the newest row of a window to the target
+    std::string time{};      ///< column that orders rows and tells gaps; empty: rows are in order, without a gap
+    std::string series{};    ///< column that says which series (a cell, say) a row is of; empty: all of one
+
+    bool operator==(const RecipeWindows&) const = default;
+};
+
 /// Which rows and columns are used, or which text.
 struct RecipeData {
     std::string source;                     ///< name in the functions' catalogues
     std::string test{};                     ///< name of the test source; empty: none
     std::string target;                     ///< column to predict; of a text: next_byte or next_character
     std::optional<RecipeText> text{};       ///< the sources are text, not tables
+    std::optional<RecipeWindows> windows{}; ///< the target is forecast from runs of rows
     std::vector<std::string> exclude{};     ///< columns that are not inputs
     std::vector<std::string> categorical{}; ///< numeric-looking columns to treat as categories
-    double validation{0.1};                 ///< part of the rows kept for validation, 0 to 0.9; of a text its end
+    double validation{0.1}; ///< part of the rows kept for validation, 0 to 0.9; of a text or a series its end
 };
 
 /// The model family and its shape.
 struct RecipeModel {
     std::string family{"mlp"};
     std::vector<std::int64_t> hidden{256, 256}; ///< mlp: units of each hidden layer; empty: the linear model
-    std::int64_t layers{4};                     ///< transformer: blocks between embedding and head
-    std::int64_t width{128};                    ///< transformer: numbers that stand for a token
-    std::int64_t heads{4};                      ///< transformer: attention heads, a divisor of width
+    std::int64_t layers{4};  ///< transformer: blocks between embedding and head; gru: layers, one by default
+    std::int64_t width{128}; ///< transformer: numbers that stand for a token; gru: hidden units, 64 by default
+    std::int64_t heads{4};   ///< transformer: attention heads, a divisor of width
 };
 
 /// Where the optimizer's state is kept when several functions train: all of it at each, or a part (ZeRO-1).
@@ -93,6 +105,8 @@ struct Recipe {
 [[nodiscard]] TaskKind task_of(const Recipe& recipe);
 /// Blocks of the recipe's model where it is a chain of them, which may be cut into stages; 0: it is none.
 [[nodiscard]] std::int64_t block_count(const Recipe& recipe);
+/// Rows of the matrix that are the inputs of a table's sample: 1, or the length of a window.
+[[nodiscard]] std::int64_t window_rows(const Recipe& recipe);
 /// Rows of a micro-batch of the recipe's pipeline.
 [[nodiscard]] std::int64_t micro_rows_of(const Recipe& recipe);
 /// Numbers that the optimizer keeps for each parameter from step to step.

@@ -11,14 +11,13 @@ std::int64_t scored_rows_max(const Recipe& recipe) {
 ScoringWork scoring_work(const Recipe& recipe, const DataShape& shape) {
     const auto sample = std::min(shape.training_rows, scored_rows_max(recipe));
     const auto fitted = std::min(shape.training_rows, static_cast<std::int64_t>(linear_rows_max));
-    const bool reweighted = recipe.loss == Loss::l1 && shape.columns <= l1_columns_max;
-    const std::int64_t rounds = recipe.data.text || shape.columns > linear_columns_max ? 0
-                                : reweighted                                           ? 1 + l1_rounds
-                                                                                       : 1;
+    const std::int64_t columns = shape.columns * window_rows(recipe);
+    const bool reweighted = recipe.loss == Loss::l1 && columns <= l1_columns_max;
+    const std::int64_t rounds = recipe.data.text || columns > linear_columns_max ? 0 : reweighted ? 1 + l1_rounds : 1;
     const std::int64_t test = recipe.data.text ? shape.test_rows / recipe.data.text->sequence : shape.test_rows;
     return {.rows = recipe.epochs * shape.validation_rows + sample + shape.validation_rows + test,
             .baseline_passes = fitted * rounds,
-            .columns = shape.columns,
+            .columns = columns,
             .parameters = shape.parameters};
 }
 

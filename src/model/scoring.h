@@ -36,7 +36,7 @@ struct DataShape {
 struct ScoringWork {
     std::int64_t rows{};            ///< forward passes of the model, shared among the members as batches are
     std::int64_t baseline_passes{}; ///< rows times rounds of the linear baseline, at the first member alone
-    std::int64_t columns{};
+    std::int64_t columns{};         ///< of the linear baseline: of all rows of a window
     std::int64_t parameters{};
 };
 

@@ -155,7 +155,7 @@ Json model_attributes(const Job& job) {
 Json artefact_record(const Job& job, const Done& done, const std::string& public_url) {
     Json inputs = Json::array();
     for (const InputColumn& input : done.preprocessing.inputs) {
-        inputs.push_back({{"name", input.name}, {"kind", input.kind == ColumnKind::number ? "number" : "category"}});
+        inputs.push_back({{"name", input.name}, {"kind", nlohmann::json(input.kind)}});
     }
     return container("artefact",
                      {{"uri", public_url + "/muster/v1/blobs/" + done.model_sha256},

@@ -66,6 +66,16 @@ RecipeText text_of(Fields fields, Fields& parent) {
     return text;
 }
 
+RecipeWindows windows_of(Fields fields, Fields& parent) {
+    RecipeWindows windows;
+    windows.length = fields.integer("length", 2, 65'536, windows.length);
+    windows.horizon = fields.integer("horizon", 1, 1'000'000, windows.horizon);
+    windows.time = fields.text("time", "");
+    windows.series = fields.text("series", "");
+    parent.absorb(std::move(fields));
+    return windows;
+}
+
 RecipeData data_of(Fields fields, Fields& parent) {
     RecipeData data;
     data.source = fields.text("source");
@@ -75,6 +85,9 @@ RecipeData data_of(Fields fields, Fields& parent) {
         data.target = text_target(data.text->unit);
     } else {
         data.target = fields.text("target");
+    }
+    if (fields.has("windows")) {
+        data.windows = windows_of(fields.child("windows"), fields);
     }
     data.exclude = fields.texts("exclude");
     data.categorical = fields.texts("categorical");
@@ -86,6 +99,12 @@ RecipeData data_of(Fields fields, Fields& parent) {
 RecipeModel model_of(Fields fields, Fields& parent) {
     RecipeModel model;
     model.family = fields.text("family", model.family);
+    if (model.family == "gru") {
+        model.layers = fields.integer("layers", 1, 16, 1);
+        model.width = fields.integer("width", 1, 16'384, 64);
+        parent.absorb(std::move(fields));
+        return model;
+    }
     if (model.family == "transformer") {
         model.layers = fields.integer("layers", 1, 512, model.layers);
         model.width = fields.integer("width", 1, 16'384, model.width);
@@ -130,17 +149,27 @@ Json to_json(const RecipeData& data) {
                 {"text", {{"unit", name_in(unit_names(), data.text->unit)}, {"sequence", data.text->sequence}}},
                 {"validation", data.validation}};
     }
-    return {{"source", data.source},
-            {"test", data.test},
-            {"target", data.target},
-            {"exclude", data.exclude},
-            {"categorical", data.categorical},
-            {"validation", data.validation}};
+    Json json{{"source", data.source},
+              {"test", data.test},
+              {"target", data.target},
+              {"exclude", data.exclude},
+              {"categorical", data.categorical},
+              {"validation", data.validation}};
+    if (data.windows) {
+        json["windows"] = {{"length", data.windows->length},
+                           {"horizon", data.windows->horizon},
+                           {"time", data.windows->time},
+                           {"series", data.windows->series}};
+    }
+    return json;
 }
 
 Json to_json(const RecipeModel& model) {
     if (model.family == "transformer") {
         return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}, {"heads", model.heads}};
+    }
+    if (model.family == "gru") {
+        return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}};
     }
     return {{"family", model.family}, {"hidden", model.hidden}};
 }
@@ -223,6 +252,9 @@ std::string digest_of(const Recipe& recipe) {
 std::string model_kind(const Recipe& recipe) {
     if (recipe.model.family == "transformer") {
         return fmt::format("transformer {}x{}", recipe.model.layers, recipe.model.width);
+    }
+    if (recipe.model.family == "gru") {
+        return fmt::format("gru {}x{}", recipe.model.layers, recipe.model.width);
     }
     return recipe.model.hidden.empty() ? "linear"
                                        : fmt::format("{} {}", recipe.model.family, fmt::join(recipe.model.hidden, "-"));

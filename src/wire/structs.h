@@ -17,8 +17,11 @@
 
 namespace muster {
 
-NLOHMANN_JSON_SERIALIZE_ENUM(
-    ColumnKind, {{ColumnKind::number, "number"}, {ColumnKind::category, "category"}, {ColumnKind::token, "token"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(ColumnKind,
+                             {{ColumnKind::number, "number"},
+                              {ColumnKind::category, "category"},
+                              {ColumnKind::token, "token"},
+                              {ColumnKind::date, "date"}})
 NLOHMANN_JSON_SERIALIZE_ENUM(Strategy,
                              {{Strategy::one_function, "one_function"},
                               {Strategy::data_parallel, "data_parallel"},

@@ -24,6 +24,10 @@ def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
     values = (torch.where(missing, self.fill, values) - self.mean) / self.scale
     encoded = torch.zeros([rows, self.columns], dtype=7)
     encoded.index_copy_(1, self.number_columns, values)
+    turns = numbers.to(7).index_select(1, self.dates).unsqueeze(2) / self.date_periods
+    angles = (turns - turns.floor()) * 6.283185307179586
+    waves = torch.stack([angles.sin(), angles.cos()], 3).flatten(1)
+    encoded.index_copy_(1, self.date_columns, torch.nan_to_num(waves))
     encoded.index_copy_(1, self.flag_columns, missing.to(7).index_select(1, self.flagged))
     if len(self.category_names) > 0:
         assert len(categories) == rows, "categories must have one list for each row"
@@ -51,9 +55,25 @@ def forward(self, tokens: Tensor) -> Tensor:
     return torch.log_softmax(self.body.forward(tokens).to(7), 2)
 )";
 
+/// One output for each window of consecutive rows; in pieces, as windows take `window` times the memory of their rows.
+constexpr const char* windows_source = R"(
+def outputs_of(self, encoded: Tensor) -> Tensor:
+    assert encoded.size(0) >= self.window, "a window has more rows than there are"
+    windows = encoded.unfold(0, self.window, 1).transpose(1, 2)
+    pieces: List[Tensor] = []
+    for begin in range(0, windows.size(0), 256):
+        pieces.append(self.body.forward(windows[begin:begin + 256].contiguous()))
+    return torch.cat(pieces)
+)";
+
+constexpr const char* rows_source = R"(
+def outputs_of(self, encoded: Tensor) -> Tensor:
+    return self.body.forward(encoded)
+)";
+
 std::string forward_source(const Recipe& recipe, const Preprocessing& preprocessing) {
     std::string source = "def forward(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:\n"
-                         "    outputs = self.body.forward(self.encode(numbers, categories)";
+                         "    outputs = self.outputs_of(self.encode(numbers, categories)";
     source += recipe.number_type == NumberType::fp64 ? ".to(7)" : "";
     source += ").to(7)\n";
     if (task_of(recipe) == TaskKind::regression) {
@@ -86,22 +106,35 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     std::vector<std::int64_t> number_columns;
     std::vector<std::int64_t> flag_columns;
     std::vector<std::int64_t> flagged;
+    std::vector<std::int64_t> dates;
+    std::vector<std::int64_t> wave_columns;
+    std::vector<std::string> date_names;
     c10::List<c10::Dict<std::string, std::int64_t>> category_columns;
     c10::List<std::int64_t> category_flag_columns;
     c10::List<c10::List<std::string>> categories;
     std::int64_t column = 0;
     for (const InputColumn& input : preprocessing.inputs) {
         input_names.push_back(input.name);
-        if (input.kind == ColumnKind::number) {
+        if (input.kind == ColumnKind::number || input.kind == ColumnKind::date) {
+            const bool date = input.kind == ColumnKind::date;
             if (input.missing_flag) {
                 flagged.push_back(static_cast<std::int64_t>(number_names.size()));
-                flag_columns.push_back(column + 1);
+                flag_columns.push_back(column + encoded_columns(input) - 1);
+            }
+            if (date) { // its seconds stand where the first of its waves then goes
+                dates.push_back(static_cast<std::int64_t>(number_names.size()));
+                date_names.push_back(input.name);
             }
             number_names.push_back(input.name);
             fill.push_back(input.fill);
             mean.push_back(input.mean);
             scale.push_back(input.scale);
-            number_columns.push_back(column++);
+            number_columns.push_back(column);
+            for (const std::int64_t end = column + (date ? std::int64_t{date_columns} : 1); column < end; ++column) {
+                if (date) {
+                    wave_columns.push_back(column);
+                }
+            }
         } else {
             category_names.push_back(input.name);
             c10::Dict<std::string, std::int64_t> columns;
@@ -121,6 +154,9 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     module.register_buffer("scale", at::tensor(scale, at::kDouble));
     module.register_buffer("number_columns", at::tensor(number_columns, at::kLong));
     module.register_buffer("flag_columns", at::tensor(flag_columns, at::kLong));
+    module.register_buffer("dates", at::tensor(dates, at::kLong));
+    module.register_buffer("date_columns", at::tensor(wave_columns, at::kLong));
+    module.register_buffer("date_periods", at::tensor({seconds_of_day, seconds_of_week}, at::kDouble));
     module.register_buffer("flagged", at::tensor(flagged, at::kLong));
     module.register_attribute("columns", c10::IntType::get(), column);
     module.register_attribute("category_columns",
@@ -130,6 +166,7 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     module.register_attribute("categories", c10::ListType::create(c10::ListType::ofStrings()), std::move(categories));
     attribute(module, "input_names", input_names);
     attribute(module, "number_names", number_names);
+    attribute(module, "date_names", date_names);
     attribute(module, "category_names", category_names);
 }
 
@@ -154,6 +191,13 @@ void complete_for_tables(torch::jit::Module& archive, const Recipe& recipe, cons
     archive.register_attribute("target_mean", c10::FloatType::get(), target.mean);
     archive.register_attribute("target_scale", c10::FloatType::get(), target.scale);
     attribute(archive, "target_categories", target.categories);
+    if (const auto& windows = recipe.data.windows) {
+        archive.register_attribute("window", c10::IntType::get(), windows->length);
+        archive.register_attribute("horizon", c10::IntType::get(), windows->horizon);
+        attribute(archive, "time_name", windows->time);
+        attribute(archive, "series_name", windows->series);
+    }
+    archive.define(recipe.data.windows ? windows_source : rows_source);
     archive.define(encode_source);
     archive.define(forward_source(recipe, preprocessing));
 }

@@ -15,6 +15,8 @@ namespace muster::worker {
 /// become part of the archive as they are: they should not record for backward, archives are for use, not for training.
 ///   forward(numbers [rows, number inputs], NaN = missing; categories: one list of texts for each row, "" = missing)
 ///   returns float64 [rows, outputs]: target unit, or probabilities
+/// Of a forecast the rows are consecutive ones of one series, oldest first, and there is an output for each that ends a
+/// window: [rows - window + 1, outputs].
 /// Of a language model: forward(tokens int64 [rows, at most sequence]) returns float64 [rows, tokens, vocabulary], the
 /// logarithm of the probability of each next token.
 /// `written`, where given, is told of each piece of memory that has been written and is not looked at again.

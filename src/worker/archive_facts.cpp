@@ -1,5 +1,7 @@
 #include "worker/archive_facts.h"
 
+#include "model/preprocessing.h"
+
 #include <ATen/Functions.h>
 #include <nlohmann/json.hpp>
 
@@ -57,7 +59,12 @@ public:
                                                                      archive.attr("category_names"))},
           fill_{numbers_of(archive, "fill")}, mean_{numbers_of(archive, "mean")}, scale_{numbers_of(archive, "scale")},
           number_columns_{numbers_of(archive, "number_columns")}, flagged_{numbers_of(archive, "flagged")},
-          flag_columns_{numbers_of(archive, "flag_columns")}, archive_{archive} {}
+          flag_columns_{numbers_of(archive, "flag_columns")}, archive_{archive} {
+        if (archive.hasattr("dates")) { // not in archives from before dates were inputs
+            dates_ = numbers_of(archive, "dates");
+            date_columns_ = numbers_of(archive, "date_columns");
+        }
+    }
 
     json next(const std::string& name) {
         json input{{"name", name}};
@@ -78,8 +85,18 @@ private:
         }
     }
     void add_number(json& input, std::size_t i) {
-        input.update({{"kind", "number"}, {"fill", fill_.at(i)}, {"mean", mean_.at(i)}, {"scale", scale_.at(i)}});
-        expect(column_++, static_cast<std::int64_t>(number_columns_.at(i)), input["name"]);
+        expect(column_, static_cast<std::int64_t>(number_columns_.at(i)), input["name"]);
+        const auto date = std::ranges::find(dates_, static_cast<double>(i));
+        if (date == dates_.end()) {
+            input.update({{"kind", "number"}, {"fill", fill_.at(i)}, {"mean", mean_.at(i)}, {"scale", scale_.at(i)}});
+            ++column_;
+        } else {
+            input["kind"] = "date";
+            const std::size_t first = static_cast<std::size_t>(date - dates_.begin()) * date_columns;
+            for (std::size_t wave = first; wave < first + date_columns; ++wave) {
+                expect(column_++, static_cast<std::int64_t>(date_columns_.at(wave)), input["name"]);
+            }
+        }
         const auto flag = std::ranges::find(flagged_, static_cast<double>(i));
         input["missing_flag"] = flag != flagged_.end();
         if (flag != flagged_.end()) {
@@ -108,6 +125,8 @@ private:
     std::vector<double> number_columns_;
     std::vector<double> flagged_;
     std::vector<double> flag_columns_;
+    std::vector<double> dates_;        ///< which of the number inputs are dates
+    std::vector<double> date_columns_; ///< four of each
     const torch::jit::Module& archive_;
     std::int64_t column_{0};
 };
@@ -124,12 +143,19 @@ json preprocessing_of_table(const torch::jit::Module& archive) {
     if (!std::isfinite(mean) || !std::isfinite(scale)) {
         throw std::invalid_argument{"the target's unit is not finite"};
     }
-    return {{"inputs", inputs},
-            {"target",
-             {{"name", archive.attr("target_name").toStringRef()},
-              {"mean", mean},
-              {"scale", scale},
-              {"categories", texts_of(archive.attr("target_categories"))}}}};
+    json preprocessing{{"inputs", inputs},
+                       {"target",
+                        {{"name", archive.attr("target_name").toStringRef()},
+                         {"mean", mean},
+                         {"scale", scale},
+                         {"categories", texts_of(archive.attr("target_categories"))}}}};
+    if (archive.hasattr("window")) {
+        preprocessing["windows"] = {{"length", archive.attr("window").toInt()},
+                                    {"horizon", archive.attr("horizon").toInt()},
+                                    {"time", archive.attr("time_name").toStringRef()},
+                                    {"series", archive.attr("series_name").toStringRef()}};
+    }
+    return preprocessing;
 }
 
 json preprocessing_of_text(const torch::jit::Module& archive) {

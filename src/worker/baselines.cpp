@@ -48,13 +48,12 @@ std::vector<double> naive_prediction(const Recipe& recipe, std::int64_t outputs,
     return {std::accumulate(targets.begin(), targets.end(), 0.0) / rows};
 }
 
-/// [n, columns + 1] in float64: the inputs and a one for the intercept.
-at::Tensor design(const Matrix& matrix, std::span<const std::int64_t> rows) {
-    at::Tensor inputs = at::ones({std::ssize(rows), matrix.columns + 1}, at::kDouble);
+/// [n, inputs + 1] in float64: the inputs of each sample, of all rows of its window, and a one for the intercept.
+at::Tensor design(const Matrix& matrix, std::span<const std::int64_t> rows, std::int64_t window) {
+    at::Tensor inputs = at::ones({std::ssize(rows), matrix.columns * window + 1}, at::kDouble);
     auto* to = inputs.mutable_data_ptr<double>();
     for (const std::int64_t row : rows) {
-        std::copy_n(matrix.row(row), matrix.columns, to);
-        to += matrix.columns + 1;
+        to = std::ranges::copy(matrix.inputs_of(row, window), to).out + 1;
     }
     return inputs;
 }
@@ -87,15 +86,16 @@ void in_chunks(std::span<const std::int64_t> rows, Each each) {
 /// of its absolute error under them, at least `error_min`.
 at::Tensor solve(const Matrix& matrix,
                  std::span<const std::int64_t> rows,
+                 std::int64_t window,
                  std::int64_t outputs,
                  const at::Tensor& weights,
                  double error_min) {
-    const std::int64_t width = matrix.columns + 1;
+    const std::int64_t width = matrix.columns * window + 1;
     at::Tensor left = at::eye(width, at::kDouble) * ridge;
     left[width - 1][width - 1] = 0.0; // the intercept is free
     at::Tensor right = at::zeros({width, outputs}, at::kDouble);
     in_chunks(rows, [&](std::span<const std::int64_t> chunk) {
-        const at::Tensor inputs = design(matrix, chunk);
+        const at::Tensor inputs = design(matrix, chunk, window);
         const at::Tensor wanted = linear_target(matrix, chunk, outputs);
         at::Tensor weighted = inputs;
         if (weights.defined()) {
@@ -113,14 +113,37 @@ at::Tensor fit_linear(const Recipe& recipe,
                       const Matrix& matrix,
                       std::span<const std::int64_t> rows) {
     const std::int64_t outputs = preprocessing.outputs();
+    const std::int64_t window = window_rows(recipe);
     const double error_min = error_part_min * preprocessing.target.scale;
-    at::Tensor weights = solve(matrix, rows, outputs, {}, error_min);
-    if (recipe.loss == Loss::l1 && matrix.columns <= l1_columns_max) {
+    at::Tensor weights = solve(matrix, rows, window, outputs, {}, error_min);
+    if (recipe.loss == Loss::l1 && matrix.columns * window <= l1_columns_max) {
         for (int round = 0; round < l1_rounds; ++round) {
-            weights = solve(matrix, rows, outputs, weights, error_min);
+            weights = solve(matrix, rows, window, outputs, weights, error_min);
         }
     }
     return weights;
+}
+
+/// What the target was at the newest row of each window, [n, 1]; undefined where that is no number.
+at::Tensor newest_targets(const Preprocessing& preprocessing, const RowSet& set) {
+    std::int64_t column = 0;
+    const InputColumn* own = nullptr;
+    for (const InputColumn& input : preprocessing.inputs) {
+        if (input.name == preprocessing.target.name && input.kind == ColumnKind::number) {
+            own = &input;
+            break;
+        }
+        column += encoded_columns(input);
+    }
+    if (own == nullptr) {
+        return {};
+    }
+    at::Tensor values = at::empty({std::ssize(set.rows), 1}, at::kDouble);
+    auto* to = values.mutable_data_ptr<double>();
+    for (const std::int64_t row : set.rows) {
+        *to++ = static_cast<double>(set.matrix->row(row)[column]) * own->scale + own->mean;
+    }
+    return values;
 }
 
 } // namespace
@@ -141,7 +164,14 @@ std::vector<EvaluationResult> baselines(const Recipe& recipe,
     for (const RowSet& set : sets) {
         results.push_back(evaluate("naive", set, recipe, outputs, constant.expand({std::ssize(set.rows), outputs})));
     }
-    if (matrix.columns > linear_columns_max) {
+    for (const RowSet& set : sets) {
+        if (const auto newest = recipe.data.windows ? newest_targets(preprocessing, set) : at::Tensor{};
+            newest.defined()) {
+            results.push_back(evaluate("persistence", set, recipe, outputs, newest));
+        }
+    }
+    const std::int64_t window = window_rows(recipe);
+    if (matrix.columns * window > linear_columns_max) {
         return results;
     }
     const at::Tensor weights =
@@ -150,7 +180,7 @@ std::vector<EvaluationResult> baselines(const Recipe& recipe,
         at::Tensor predictions = at::empty({std::ssize(set.rows), outputs}, at::kDouble);
         std::int64_t done = 0;
         in_chunks(set.rows, [&](std::span<const std::int64_t> chunk) {
-            predictions.narrow(0, done, std::ssize(chunk)).copy_(at::mm(design(*set.matrix, chunk), weights));
+            predictions.narrow(0, done, std::ssize(chunk)).copy_(at::mm(design(*set.matrix, chunk, window), weights));
             done += std::ssize(chunk);
         });
         results.push_back(evaluate("linear", set, recipe, outputs, predictions));

@@ -1,4 +1,5 @@
-/// What a model must beat to be worth its training: a constant and a linear model; of a text text_baselines.h.
+/// What a model must beat to be worth its training: a constant and a linear model, of series the last value too;
+/// of a text text_baselines.h.
 #pragma once
 
 #include "model/messages.h"
@@ -15,6 +16,7 @@ namespace muster::worker {
 
 /// Fits both baselines on `training` rows of `matrix` and evaluates them on each of `sets`; done by one function alone.
 ///   "naive"   regression: the median (loss l1) or mean of the targets; classification: the share of each class
+///   "persistence"  of windows with a numeric target: what it was at the newest row
 ///   "linear"  ridge regression by normal equations in float64, for loss l1 reweighted to least absolute errors, for
 ///             classification on one 0/1 target for each class (no learning rate to choose, the same on every
 ///             machine). Fitted on at most linear_rows_max rows; left out above linear_columns_max columns, where

@@ -10,10 +10,10 @@ namespace muster::worker {
 namespace {
 
 template <typename Number>
-void copy_rows(const Matrix& matrix, std::span<const std::int64_t> numbers, Number* to) {
+void copy_rows(const Matrix& matrix, std::span<const std::int64_t> numbers, std::int64_t window, Number* to) {
     for (const std::int64_t number : numbers) {
-        const float* from = matrix.row(number);
-        to = std::copy(from, from + matrix.columns, to);
+        MUSTER_ASSERT(number - window + 1 >= 0 && number < matrix.rows);
+        to = std::ranges::copy(matrix.inputs_of(number, window), to).out;
     }
 }
 
@@ -30,23 +30,24 @@ void copy_target(const Matrix& matrix, std::span<const std::int64_t> numbers, do
 BatchBuffer::BatchBuffer(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t rows_max)
     : mean_{task_of(recipe) == TaskKind::regression ? preprocessing.target.mean : 0.0},
       scale_{task_of(recipe) == TaskKind::regression ? preprocessing.target.scale : 1.0},
-      sequence_{recipe.data.text ? recipe.data.text->sequence : 0} {
+      sequence_{recipe.data.text ? recipe.data.text->sequence : 0}, window_{window_rows(recipe)} {
     if (sequence_ > 0) {
         rows_ = at::empty({rows_max, sequence_}, at::kLong);
         target_ = at::empty({rows_max, sequence_}, at::kLong);
         return;
     }
     const auto type = recipe.number_type == NumberType::fp64 ? at::kDouble : at::kFloat;
-    rows_ = at::empty({rows_max, preprocessing.encoded_columns()}, type);
+    const std::int64_t columns = preprocessing.encoded_columns();
+    rows_ = recipe.data.windows ? at::empty({rows_max, window_, columns}, type) : at::empty({rows_max, columns}, type);
     target_ = preprocessing.outputs() > 1 ? at::empty({rows_max}, at::kLong) : at::empty({rows_max, 1}, type);
 }
 
 at::Tensor BatchBuffer::gather_rows(const Matrix& matrix, std::span<const std::int64_t> numbers) {
-    MUSTER_ASSERT(matrix.columns == rows_.size(1) && std::ssize(numbers) <= rows_.size(0));
+    MUSTER_ASSERT(matrix.columns == rows_.size(-1) && std::ssize(numbers) <= rows_.size(0));
     if (rows_.scalar_type() == at::kDouble) {
-        copy_rows(matrix, numbers, rows_.mutable_data_ptr<double>());
+        copy_rows(matrix, numbers, window_, rows_.mutable_data_ptr<double>());
     } else {
-        copy_rows(matrix, numbers, rows_.mutable_data_ptr<float>());
+        copy_rows(matrix, numbers, window_, rows_.mutable_data_ptr<float>());
     }
     return rows_.narrow(0, 0, std::ssize(numbers));
 }

@@ -13,13 +13,14 @@ namespace muster::worker {
 
 /// Inputs and targets of one batch. Views into a BatchBuffer: valid until its next gather().
 struct Batch {
-    at::Tensor rows;   ///< [n, columns] in the recipe's number type; of a text int64 [n, sequence]
+    at::Tensor rows;   ///< [n, columns] in the recipe's number type; of windows [n, length, columns]; of a text int64
+                       ///< [n, sequence]
     at::Tensor target; ///< regression and one output: [n, 1] in the number type, standardised for regression;
                        ///< several classes: [n] int64; of a text int64 [n, sequence]
 };
 
 /// Gathers batches of at most `rows_max` rows. Of a text a row is a sample: the run of tokens that begins with the row
-/// of that number. One thread at a time.
+/// of that number; of windows the run of rows that ends with it. One thread at a time.
 class BatchBuffer {
 public:
     BatchBuffer(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t rows_max);
@@ -37,6 +38,7 @@ private:
     double mean_;
     double scale_;
     std::int64_t sequence_; ///< 0: rows of a table
+    std::int64_t window_;   ///< rows of the matrix that are one sample of a table
     at::Tensor rows_;
     at::Tensor target_;
 };

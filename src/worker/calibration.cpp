@@ -3,6 +3,7 @@
 #include "worker/block_costs.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
+#include "worker/sampler.h"
 #include "worker/step.h"
 
 #include <ATen/Functions.h>
@@ -51,6 +52,14 @@ struct AllReduceCost {
 
 /// `count` rows, or samples of a text, from the first on and again from there; none, where there is none.
 std::vector<std::int64_t> some_rows(const Recipe& recipe, const Matrix& matrix, std::int64_t count) {
+    if (recipe.data.windows) {
+        const std::vector<std::int64_t> all = split_windows(matrix.target.values(), window_rows(recipe), 0.0).training;
+        std::vector<std::int64_t> ends;
+        for (std::int64_t i = 0; i < count && !all.empty(); ++i) {
+            ends.push_back(all[static_cast<std::size_t>(i) % all.size()]);
+        }
+        return ends;
+    }
     const std::int64_t step = recipe.data.text ? recipe.data.text->sequence : 1;
     const std::int64_t distinct = matrix.rows / step;
     std::vector<std::int64_t> rows;
@@ -153,7 +162,9 @@ Result<Calibration> measure_steps(const Recipe& recipe,
     }
     const std::vector<std::int64_t> rows = some_rows(recipe, matrix, sizes.back());
     if (rows.empty()) {
-        return Error{ErrorCode::invalid_argument, "the text is shorter than one sequence", "/data/text/sequence"};
+        return recipe.data.text
+                   ? Error{ErrorCode::invalid_argument, "the text is shorter than one sequence", "/data/text/sequence"}
+                   : Error{ErrorCode::invalid_argument, "no row ends a window", "/data/windows/length"};
     }
     const auto shapes = parameter_shapes(recipe, preprocessing);
     if (!shapes) {

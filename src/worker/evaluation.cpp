@@ -12,10 +12,15 @@ namespace muster::worker {
 namespace {
 
 constexpr std::int64_t chunk_rows = 4096; // bounds the memory of activations; of a text: tokens
+constexpr std::int64_t chunk_window_rows = 65'536;
 
 std::int64_t rows_of_chunk(const Recipe& recipe, const Engine& engine) {
-    const std::int64_t rows =
-        recipe.data.text ? std::max<std::int64_t>(1, chunk_rows / recipe.data.text->sequence) : chunk_rows;
+    std::int64_t rows = chunk_rows;
+    if (recipe.data.text) {
+        rows = std::max<std::int64_t>(1, chunk_rows / recipe.data.text->sequence);
+    } else if (recipe.data.windows) {
+        rows = std::clamp<std::int64_t>(chunk_window_rows / recipe.data.windows->length, 1, chunk_rows);
+    }
     return engine.forward_rows_max() > 0 ? std::min(rows, engine.forward_rows_max()) : rows;
 }
 

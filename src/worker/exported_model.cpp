@@ -25,9 +25,11 @@ std::vector<std::string> texts_of(const torch::jit::Module& module, const char* 
 struct ExportedModel::State {
     torch::jit::Module module;
     std::vector<std::string> number_names;
+    std::vector<std::string> date_names;
     std::vector<std::string> category_names;
     std::vector<std::string> target_categories;
     std::string target_name;
+    ModelWindows windows;
 };
 
 ExportedModel::ExportedModel(std::unique_ptr<State> state) : state_{std::move(state)} {}
@@ -47,9 +49,20 @@ Result<ExportedModel> ExportedModel::load(int fd, const std::string& name) {
                              name};
             }
             state->number_names = texts_of(state->module, "number_names");
+            if (state->module.hasattr("date_names")) { // not in archives from before dates were inputs
+                state->date_names = texts_of(state->module, "date_names");
+            }
             state->category_names = texts_of(state->module, "category_names");
             state->target_categories = texts_of(state->module, "target_categories");
             state->target_name = state->module.attr("target_name").toStringRef();
+            if (state->module.hasattr("window")) {
+                state->windows = {.length = state->module.attr("window").toInt(),
+                                  .time = state->module.attr("time_name").toStringRef(),
+                                  .series = state->module.attr("series_name").toStringRef()};
+            }
+            if (state->windows.length < 1) {
+                return Error{ErrorCode::invalid_argument, "the model's window has no rows", name};
+            }
             return ExportedModel{std::move(state)};
         });
 }
@@ -65,11 +78,17 @@ Result<ExportedModel> ExportedModel::load(const std::filesystem::path& path) {
 const std::vector<std::string>& ExportedModel::number_names() const {
     return state_->number_names;
 }
+const std::vector<std::string>& ExportedModel::date_names() const {
+    return state_->date_names;
+}
 const std::vector<std::string>& ExportedModel::category_names() const {
     return state_->category_names;
 }
 const std::string& ExportedModel::target_name() const {
     return state_->target_name;
+}
+const ModelWindows& ExportedModel::windows() const {
+    return state_->windows;
 }
 const std::vector<std::string>& ExportedModel::target_categories() const {
     return state_->target_categories;
@@ -86,6 +105,11 @@ Result<std::vector<double>> ExportedModel::predict(const RawRows& raw) const {
                      "rows of " + std::to_string(numbers) + " numbers and " + std::to_string(categories) +
                          " categories are required"};
     }
+    if (raw.rows < state_->windows.length) {
+        return Error{ErrorCode::invalid_argument,
+                     std::to_string(raw.rows) + " rows are fewer than the model's window of " +
+                         std::to_string(state_->windows.length)};
+    }
     const c10::AutoGradMode no_grad{false};
     c10::List<c10::List<std::string>> texts;
     for (const std::vector<std::string>& row : raw.categories) {
@@ -98,7 +122,7 @@ Result<std::vector<double>> ExportedModel::predict(const RawRows& raw) const {
     const at::Tensor values = at::tensor(raw.numbers, at::kDouble).reshape({raw.rows, numbers});
     return judge_archive<std::vector<double>>("the archive cannot predict", "", [&]() -> Result<std::vector<double>> {
         const at::Tensor outputs = state_->module.get_method("forward")({values, std::move(texts)}).toTensor();
-        if (outputs.dim() != 2 || outputs.size(0) != raw.rows || outputs.size(1) < 1 ||
+        if (outputs.dim() != 2 || outputs.size(0) != raw.rows - state_->windows.length + 1 || outputs.size(1) < 1 ||
             outputs.scalar_type() != at::kDouble || !outputs.device().is_cpu() || outputs.layout() != at::kStrided) {
             return Error{ErrorCode::invalid_argument, "the archive does not answer with float64 [rows, outputs]"};
         }

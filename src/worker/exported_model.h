@@ -18,6 +18,13 @@ struct RawRows {
     std::vector<std::vector<std::string>> categories; ///< [rows][category inputs], "" = missing
 };
 
+/// What a model of series reads: `length` consecutive rows of one series.
+struct ModelWindows {
+    std::int64_t length{1};
+    std::string time{};   ///< column that orders rows; empty: they are in order
+    std::string series{}; ///< column that says which series a row is of; empty: all of one
+};
+
 /// An archive that export_archive() wrote. One thread at a time.
 class ExportedModel {
 public:
@@ -31,13 +38,20 @@ public:
     ExportedModel& operator=(ExportedModel&&) noexcept;
 
     [[nodiscard]] const std::vector<std::string>& number_names() const;
+    /// Those of the number inputs that are dates: seconds since 1970 (UTC).
+    [[nodiscard]] const std::vector<std::string>& date_names() const;
     [[nodiscard]] const std::vector<std::string>& category_names() const;
     [[nodiscard]] const std::string& target_name() const;
     /// Names of the target's classes; empty for a regression.
     [[nodiscard]] const std::vector<std::string>& target_categories() const;
 
-    /// Returns [rows, outputs] row-major, with at least one output.
-    /// Errors: invalid_argument, when the shapes do not fit the model's inputs, or the archive's program fails or gives
+    /// One row is a window of its own where the model is none of series.
+    [[nodiscard]] const ModelWindows& windows() const;
+
+    /// Returns [windows, outputs] row-major, with at least one output: rows are consecutive ones of a series, oldest
+    /// first, and each that has windows().length - 1 before it ends a window.
+    /// Errors: invalid_argument, when the shapes do not fit the model's inputs or rows are fewer than a window,
+    /// or the archive's program fails or gives
     /// anything else. Throws std::bad_alloc.
     [[nodiscard]] Result<std::vector<double>> predict(const RawRows& raw) const;
 

@@ -51,9 +51,11 @@ block_output_sizes(const Recipe& recipe, const Preprocessing& preprocessing, std
 
 torch::jit::Module
 build_family(const Recipe& recipe, const Preprocessing& preprocessing, Weights weights, const ModelStage& stage) {
-    return recipe.model.family == "transformer"
-               ? build_transformer(recipe, preprocessing.outputs(), weights, stage)
-               : build_mlp(recipe, preprocessing.encoded_columns(), preprocessing.outputs(), weights);
+    if (recipe.model.family == "transformer") {
+        return build_transformer(recipe, preprocessing.outputs(), weights, stage);
+    }
+    const auto build = recipe.model.family == "gru" ? build_gru : build_mlp;
+    return build(recipe, preprocessing.encoded_columns(), preprocessing.outputs(), weights);
 }
 
 } // namespace muster::worker

@@ -17,6 +17,9 @@ enum class Weights { drawn, absent };
 
 /// Builds the family of a checked recipe, or the blocks of `stage` of it.
 ///   mlp          linear layers with relu between; weights uniform in +-1/sqrt(inputs), as torch.nn.Linear draws them
+///   gru          layers of gated recurrent units over the rows of a window, oldest first, then a linear layer over the
+///                last hidden state and, past the recurrence, the newest row; weights as torch.nn.GRU draws them, that
+///                of the newest row starts at 0
 ///   transformer  a decoder that predicts the next token (GPT-2's arrangement): `layers` holds an embedding of tokens
 ///                and positions, blocks of causal attention and a perceptron of four widths with gelu, each behind a
 ///                layer norm and added to what it got, and a head; weights normal with deviation 0.02, those that end
@@ -30,6 +33,8 @@ build_family(const Recipe& recipe, const Preprocessing& preprocessing, Weights w
 /// One family each; `outputs` of Preprocessing.
 [[nodiscard]] torch::jit::Module
 build_mlp(const Recipe& recipe, std::int64_t columns, std::int64_t outputs, Weights weights);
+[[nodiscard]] torch::jit::Module
+build_gru(const Recipe& recipe, std::int64_t columns, std::int64_t outputs, Weights weights);
 [[nodiscard]] torch::jit::Module
 build_transformer(const Recipe& recipe, std::int64_t vocabulary, Weights weights, const ModelStage& stage);
 

@@ -36,6 +36,10 @@ struct Matrix {
     std::int64_t rows{};
     std::int64_t columns{};
 
+    /// Inputs of the sample that ends with a row: it and those before it, [window, columns].
+    [[nodiscard]] std::span<const float> inputs_of(std::int64_t index, std::int64_t window) const {
+        return {row(index - window + 1), static_cast<std::size_t>(window * columns)};
+    }
     [[nodiscard]] const float* row(std::int64_t index) const { return features.values().data() + index * columns; }
     [[nodiscard]] float target_of(std::int64_t index) const { return target.values()[static_cast<std::size_t>(index)]; }
 };

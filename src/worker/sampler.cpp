@@ -72,6 +72,33 @@ RowSplit split_text(std::int64_t rows, std::int64_t sequence, double validation)
             .validation = samples(training, (rows - training) / sequence, sequence)};
 }
 
+RowSplit split_windows(std::span<const float> targets, std::int64_t window, double validation) {
+    MUSTER_ASSERT(window > 0 && validation >= 0.0 && validation < 1.0);
+    RowSplit split;
+    std::vector<std::int64_t> series;
+    std::int64_t begin = 0;
+    const auto divide = [&] {
+        const std::int64_t windows = std::ssize(series);
+        auto kept = static_cast<std::int64_t>(std::floor(static_cast<double>(windows) * validation));
+        kept = kept == 0 && validation > 0.0 && windows >= 2 ? 1 : kept;
+        const auto edge = series.end() - kept;
+        split.training.insert(split.training.end(), series.begin(), edge);
+        split.validation.insert(split.validation.end(), edge, series.end());
+        series.clear();
+    };
+    for (std::int64_t row = 0; row < std::ssize(targets); ++row) {
+        const float target = targets[static_cast<std::size_t>(row)];
+        if (std::isinf(target)) {
+            divide();
+            begin = row;
+        } else if (!std::isnan(target) && row - begin + 1 >= window) {
+            series.push_back(row);
+        }
+    }
+    divide();
+    return split;
+}
+
 std::vector<std::int64_t> text_samples(std::int64_t rows, std::int64_t sequence) {
     MUSTER_ASSERT(rows >= 0 && sequence > 0);
     return samples(0, rows / sequence, sequence);

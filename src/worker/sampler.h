@@ -34,6 +34,12 @@ struct Interval {
 /// two. Training samples leave room to be moved by shift_of_epoch.
 [[nodiscard]] RowSplit split_text(std::int64_t rows, std::int64_t sequence, double validation);
 
+/// Splits the rows that end a window: of each series the last floor(its windows * validation) ones are for validation,
+/// at least one when `validation` is above 0 and it has two. `targets` are those of all rows: finite where a row ends a
+/// window of `window` rows, minus infinity at the first row of a series (api/matrix.md). A row with fewer before it
+/// ends none, whatever its target.
+[[nodiscard]] RowSplit split_windows(std::span<const float> targets, std::int64_t window, double validation);
+
 /// The first rows of all samples of a text, one after the other.
 [[nodiscard]] std::vector<std::int64_t> text_samples(std::int64_t rows, std::int64_t sequence);
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <random>
 
@@ -25,6 +26,19 @@ TEST(Sampler, puts_each_row_in_exactly_one_part_of_the_split) {
     EXPECT_EQ(split_rows(1000, 0.1, 3).validation.size(), 100U);
     EXPECT_EQ(split_rows(5, 0.1, 3).validation.size(), 1U);
     EXPECT_NE(split_rows(1000, 0.1, 3).validation, split_rows(1000, 0.1, 4).validation);
+}
+
+TEST(Sampler, keeps_the_newest_windows_of_each_series_for_validation) {
+    constexpr float begins = -std::numeric_limits<float>::infinity();
+    constexpr float none = std::numeric_limits<float>::quiet_NaN();
+    const std::vector<float> targets{begins, none, 1, 2, 3, 4, none, begins, none, begins, 5, none, 6, 7};
+    const RowSplit split = split_windows(targets, 2, 0.25);
+    EXPECT_EQ(split.training, (std::vector<std::int64_t>{2, 3, 4, 10, 12}));
+    EXPECT_EQ(split.validation, (std::vector<std::int64_t>{5, 13}));
+    EXPECT_TRUE(split_windows(targets, 2, 0.0).validation.empty());
+    EXPECT_EQ(split_windows(targets, 4, 0.0).training, (std::vector<std::int64_t>{3, 4, 5, 12, 13}))
+        << "a target where no window can end counts for nothing";
+    EXPECT_TRUE(split_windows({}, 2, 0.5).training.empty());
 }
 
 TEST(Sampler, gives_an_order_that_depends_on_seed_and_epoch_only) {

@@ -106,7 +106,7 @@ public:
         if (!shapes) {
             return fail("model: " + shapes.error().text());
         }
-        const auto rows = row_counts(recipe_, data_.info.rows);
+        const auto rows = row_counts(recipe_, data_.matrices.train);
         if (recipe_.data.text && rows.training < 1) {
             return fail("data: the text has " + std::to_string(data_.info.rows + 1) +
                         " tokens, fewer than a sample of data.text.sequence " +

@@ -18,9 +18,12 @@
 namespace muster::worker {
 namespace {
 
-RowSplit split_of(const Recipe& recipe, std::int64_t rows) {
-    return recipe.data.text ? split_text(rows, recipe.data.text->sequence, recipe.data.validation)
-                            : split_rows(rows, recipe.data.validation, recipe.seed);
+RowSplit split_of(const Recipe& recipe, const Matrix& matrix) {
+    if (recipe.data.text) {
+        return split_text(matrix.rows, recipe.data.text->sequence, recipe.data.validation);
+    }
+    return recipe.data.windows ? split_windows(matrix.target.values(), window_rows(recipe), recipe.data.validation)
+                               : split_rows(matrix.rows, recipe.data.validation, recipe.seed);
 }
 
 /// Who cuts a batch: the members by their shares; of a model in stages nobody.
@@ -71,7 +74,7 @@ public:
              const MatrixSet& matrices,
              const TrainingOrder& order)
         : program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, matrices_{matrices}, order_{order},
-          ranks_{order.group, shares_of(order)}, split_{split_of(recipe, matrices.train.rows)},
+          ranks_{order.group, shares_of(order)}, split_{split_of(recipe, matrices.train)},
           training_rows_{std::ssize(split_.training)}, steps_{recipe.epochs *
                                                               batches_per_epoch(training_rows_, ranks_.batch())} {}
 
@@ -213,6 +216,9 @@ private:
         if (recipe_.data.text) {
             return text_samples(matrices_.test.rows, recipe_.data.text->sequence);
         }
+        if (recipe_.data.windows) {
+            return split_windows(matrices_.test.target.values(), window_rows(recipe_), 0.0).training;
+        }
         std::vector<std::int64_t> all(static_cast<std::size_t>(matrices_.test.rows));
         std::iota(all.begin(), all.end(), 0);
         return all;
@@ -276,8 +282,8 @@ private:
 
 } // namespace
 
-RowCounts row_counts(const Recipe& recipe, std::int64_t rows) {
-    const RowSplit split = split_of(recipe, rows);
+RowCounts row_counts(const Recipe& recipe, const Matrix& matrix) {
+    const RowSplit split = split_of(recipe, matrix);
     return {.training = std::ssize(split.training), .validation = std::ssize(split.validation)};
 }
 
@@ -289,7 +295,7 @@ Result<Done> train(ModelProgram& program,
     if (auto checked = check(order); !checked) {
         return std::move(checked).error();
     }
-    if (row_counts(recipe, matrices.train.rows).training < 1) {
+    if (row_counts(recipe, matrices.train).training < 1) {
         return Error{ErrorCode::invalid_argument,
                      recipe.data.text ? "the text is shorter than one sequence" : "no rows are left to train on",
                      recipe.data.text ? "/data/text/sequence" : "/data/validation"};

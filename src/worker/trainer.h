@@ -19,12 +19,12 @@
 
 namespace muster::worker {
 
-/// Rows kept for training and for validation under a recipe.
+/// Rows kept for training and for validation under a recipe; of a text samples, of windows the rows that end one.
 struct RowCounts {
     std::int64_t training{};
     std::int64_t validation{};
 };
-[[nodiscard]] RowCounts row_counts(const Recipe& recipe, std::int64_t rows);
+[[nodiscard]] RowCounts row_counts(const Recipe& recipe, const Matrix& matrix);
 
 /// One generation of a training, for one member.
 struct TrainingOrder {
@@ -46,7 +46,7 @@ struct TrainingOrder {
 /// the own one, and every member works on all rows: batch_rows are the whole batch for each.
 ///
 /// Returns Done without job, generation and model (the caller writes the archive); evaluations and preprocessing are
-/// filled at rank 0: "trained", "naive", "linear" on "training", "validation" and "test" rows.
+/// filled at rank 0: "trained" and the baselines (worker/baselines.h) on "training", "validation" and "test" rows.
 ///
 /// Errors, the same on every rank and in the same step: invalid_argument, "loss is not a number at step k", when it
 /// is; conflict, when members differ in data or plan; unavailable, "stopped at step k", when any rank was asked to.

@@ -227,6 +227,35 @@ def test_onnx_gives_the_numbers_of_each_task(archives_of_tasks, onnx_of):
     assert tasks == {"regression", "binary", "multiclass"}
 
 
+@pytest.fixture(scope="module")
+def forecast_archive(tmp_path_factory):
+    """A model that reads series, dates among its inputs, with what it says itself."""
+    program = BIN / "muster_worker_test"
+    if not program.exists():
+        pytest.skip("muster_worker_test is not built")
+    folder = tmp_path_factory.mktemp("forecast")
+    subprocess.run([program, "--gtest_filter=Forecast.exported*", "--gtest_brief=1"], check=True, timeout=120,
+                   env={**os.environ, "MUSTER_EXPORT_FOLDER": str(folder)})
+    (archive,) = folder.glob("*.pt")
+    return archive
+
+
+def test_onnx_of_a_forecast_gives_its_numbers(forecast_archive, onnx_of):
+    import numpy
+
+    runtime, metadata = onnx_of(forecast_archive)
+    model = torch.jit.load(str(forecast_archive))
+    assert json.loads(metadata["windows"])["length"] == model.window and json.loads(metadata["date_names"]) == model.date_names
+    generator = torch.Generator().manual_seed(5)
+    numbers = torch.rand((9, len(model.number_names)), generator=generator, dtype=torch.float64)
+    dates = model.number_names.index(model.date_names[0])
+    numbers[:, dates] = 1.5e9 + 1000.0 * torch.arange(9)
+    numbers[4, dates] = math.nan
+    (outputs,) = runtime.run(["outputs"], {"numbers": numpy.array(numbers)})
+    assert outputs.shape == (9 - model.window + 1, 1)
+    assert_close(outputs, model(numbers, []).detach())
+
+
 def text_outputs(runtime, tokens):
     (outputs,) = runtime.run(["outputs"], {"tokens": tokens.numpy()})
     return outputs

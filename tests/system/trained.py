@@ -1,4 +1,5 @@
 """What the system tests train: names of objects, a good request, a small recipe and its table."""
+import math
 import pathlib
 import random
 
@@ -66,6 +67,28 @@ def text_recipe(name="tiny-text", source="text/train", test="text/test", **chang
             "model": {"family": "transformer", "layers": 1, "width": 16, "heads": 2}, "loss": "cross_entropy",
             "optimizer": {"name": "adamw", "learning_rate": 0.01}, "batch": 16, "epochs": 3, "metrics": ["log_loss"],
             **changes}
+
+
+def forecast_recipe(name="tiny-forecast", source="cells/train", test="cells/test", windows=None, **changes):
+    return {"name": name, "data": {"source": source, "test": test, "target": "load", "validation": 0.1,
+                                   "windows": windows or {"length": 8, "horizon": 1, "time": "hour", "series": "cell"}},
+            "model": {"family": "gru", "width": 12}, "loss": "mse",
+            "optimizer": {"name": "adamw", "learning_rate": 0.01}, "batch": 32, "epochs": 6, "metrics": ["MAE"], **changes}
+
+
+def write_series(path, hours, seed):
+    """The load of two cells, which follows the time of the day; rows in no order, some hours missing."""
+    source = random.Random(seed)
+    lines = []
+    for cell, height in (("a", 20.0), ("b", 60.0)):
+        for hour in range(hours):
+            wave = 1.0 + math.sin(2 * math.pi * hour / 24) + source.uniform(-0.1, 0.1)
+            if source.random() > 0.02:
+                lines.append(f"2026-01-{1 + hour // 24:02d}T{hour % 24:02d}:00,{cell},{height * wave:.3f}")
+    source.shuffle(lines)
+    path = pathlib.Path(path)
+    path.write_text("\n".join(["hour,cell,load", *lines]) + "\n", encoding="utf-8")
+    return path
 
 
 def write_text(path, words, seed):

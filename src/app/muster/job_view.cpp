@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 namespace muster::app {
 namespace {
@@ -44,7 +45,7 @@ json scores(const json& participants, const std::string& model, const std::strin
 /// {"naive": {"test": {...}}, ...} for those that there are.
 json baselines(const json& participants) {
     json result = json::object();
-    for (const char* model : {"naive", "linear", "bigram"}) {
+    for (const char* model : {"naive", "persistence", "linear", "bigram"}) {
         if (json found = scores(participants, model, "test"); !found.empty()) {
             result[model] = {{"test", std::move(found)}};
         }
@@ -52,12 +53,18 @@ json baselines(const json& participants) {
     return result;
 }
 
+/// Three decimals; of smaller numbers as many as show three digits, of the smallest an exponent.
+std::string digits_text(double value) {
+    constexpr double needs_more = 0.1;
+    return std::abs(value) >= needs_more || value == 0.0 ? fmt::format("{:.3f}", value) : fmt::format("{:.3g}", value);
+}
+
 std::string scores_text(const json& list) {
     std::string line;
     for (const auto& [name, value] : list.items()) {
         const auto metric = metric_of(name);
         const char* unit = metric && metric->percent ? " %" : "";
-        line += fmt::format("{}{} {:.3f}{}", line.empty() ? "" : "  ", name, value.get<double>(), unit);
+        line += fmt::format("{}{} {}{}", line.empty() ? "" : "  ", name, digits_text(value.get<double>()), unit);
     }
     return line.empty() ? "-" : line;
 }
@@ -82,7 +89,7 @@ Table participants_table(const json& participants) {
 
 Table scores_table(const json& participants) {
     Table table{{"MODEL", "TRAINING", "VALIDATION", "TEST"}, {}};
-    for (const char* model : {"trained", "linear", "bigram", "naive"}) {
+    for (const char* model : {"trained", "linear", "bigram", "persistence", "naive"}) {
         std::vector<std::string> row{model};
         bool any = false;
         for (const char* rows : {"training", "validation", "test"}) {
