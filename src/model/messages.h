@@ -201,6 +201,7 @@ struct Done {
     double wait_seconds{};
     std::int64_t bytes_sent{};
     std::int64_t peak_memory_bytes{}; ///< most resident memory of the worker, since its start
+    std::int64_t state_bytes{};       ///< of the optimizer's state at this member
     bool stopped_early{};
     std::string model_sha256{}; ///< rank 0 only
     std::int64_t model_bytes{};

@@ -56,6 +56,7 @@ struct RecipeModel {
     std::int64_t layers{4};  ///< transformer: blocks between embedding and head; gru: layers, one by default
     std::int64_t width{128}; ///< transformer: numbers that stand for a token; gru: hidden units, 64 by default
     std::int64_t heads{4};   ///< transformer: attention heads, a divisor of width
+    double dropout{};        ///< part of the numbers between layers that training sets to 0
 };
 
 /// Where the optimizer's state is kept when several functions train: all of it at each, or a part (ZeRO-1).

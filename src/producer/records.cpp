@@ -66,6 +66,7 @@ Json participants_of(const Job& job) {
             entry["wait_seconds"] = done.wait_seconds;
             entry["bytes_sent"] = done.bytes_sent;
             entry["peak_memory_bytes"] = done.peak_memory_bytes;
+            entry["state_bytes"] = done.state_bytes;
         }
         list.push_back(std::move(entry));
     }

@@ -99,6 +99,7 @@ RecipeData data_of(Fields fields, Fields& parent) {
 RecipeModel model_of(Fields fields, Fields& parent) {
     RecipeModel model;
     model.family = fields.text("family", model.family);
+    model.dropout = fields.real("dropout", 0.0, 0.9, model.dropout);
     if (model.family == "gru") {
         model.layers = fields.integer("layers", 1, 16, 1);
         model.width = fields.integer("width", 1, 16'384, 64);
@@ -164,7 +165,7 @@ Json to_json(const RecipeData& data) {
     return json;
 }
 
-Json to_json(const RecipeModel& model) {
+Json shape_of(const RecipeModel& model) {
     if (model.family == "transformer") {
         return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}, {"heads", model.heads}};
     }
@@ -175,6 +176,14 @@ Json to_json(const RecipeModel& model) {
 }
 
 /// What is off is left out, so that recipes from before it existed keep their digests.
+Json to_json(const RecipeModel& model) {
+    Json json = shape_of(model);
+    if (model.dropout > 0.0) {
+        json["dropout"] = model.dropout;
+    }
+    return json;
+}
+
 Json to_json(const RecipeOptimizer& optimizer) {
     Json json{{"name", name_in(optimizer_names(), optimizer.kind)},
               {"learning_rate", optimizer.learning_rate},

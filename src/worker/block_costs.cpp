@@ -1,7 +1,9 @@
 #include "worker/block_costs.h"
 
+#include "worker/accumulating_linear.h"
 #include "worker/allocation_meter.h"
 #include "worker/batch.h"
+#include "worker/dropout.h"
 #include "worker/families.h"
 #include "worker/loss.h"
 #include "worker/optimizer.h"
@@ -59,8 +61,12 @@ public:
     void once(BlockCost& cost) {
         input_.mutable_grad().reset();
         output_.reset();
+        const AccumulationScope accumulation; // as the pipeline does
         AllocationMeter meter;
-        output_ = program_.forward(input_);
+        {
+            const DropoutScope dropout{recipe_.seed, 0, 0};
+            output_ = program_.forward(input_);
+        }
         cost.activation_bytes = meter.bytes();
         meter.restart_peak();
         if (end_ != nullptr) {

@@ -21,7 +21,8 @@ StepOutcome DataParallel::step(const Matrix& matrix, std::span<const std::int64_
     return step_.run(matrix,
                      rows.subspan(static_cast<std::size_t>(own.begin), static_cast<std::size_t>(own.size())),
                      std::ssize(rows),
-                     stop_wanted);
+                     stop_wanted,
+                     own.begin);
 }
 
 } // namespace muster::worker

@@ -25,6 +25,7 @@ public:
     [[nodiscard]] Interval own_part(Interval whole) const override { return ranks_.own_part(whole); }
     at::Tensor forward(const at::Tensor& rows) override { return program_.forward(rows); }
     [[nodiscard]] std::int64_t forward_rows_max() const override { return 0; }
+    [[nodiscard]] std::int64_t state_bytes() const override { return step_.state_bytes(); }
     [[nodiscard]] std::string parameters_digest() override { return program_.parameters_digest(); }
 
 private:

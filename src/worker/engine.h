@@ -38,6 +38,9 @@ public:
     /// The most rows forward() should get, which its memory was planned for; 0: any.
     [[nodiscard]] virtual std::int64_t forward_rows_max() const = 0;
 
+    /// Bytes of the optimizer's state at this rank.
+    [[nodiscard]] virtual std::int64_t state_bytes() const = 0;
+
     /// SHA-256 that names the parameters of the whole model, hex: equal at all ranks.
     [[nodiscard]] virtual std::string parameters_digest() = 0;
 };

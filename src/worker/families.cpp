@@ -1,5 +1,8 @@
 #include "worker/families.h"
 
+#include "worker/dropout.h"
+#include "worker/own_operators.h"
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Functions.h>
 
@@ -37,9 +40,11 @@ torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::in
         module.register_parameter("bias_" + number, bias.requires_grad_(true), false);
         const std::string linear = "torch.linear(x, self.weight_" + number + ", self.bias_" + number + ")";
         const bool last = layer + 2 == widths.size();
-        source += last ? "    return " + linear + "\n" : "    x = torch.relu_(" + linear + ")\n";
+        const std::string relu = "torch.relu_(" + linear + ")";
+        source += last ? "    return " + linear + "\n"
+                       : "    x = " + dropout_call(relu, static_cast<std::int64_t>(layer), recipe.model.dropout) + "\n";
     }
-    module.define(source);
+    module.define(source, operator_resolver());
     return module;
 }
 
@@ -47,6 +52,22 @@ std::vector<std::int64_t>
 block_output_sizes(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t position) {
     const bool last = position + 1 == block_count(recipe);
     return {recipe.data.text->sequence, last ? preprocessing.outputs() : recipe.model.width}; // of a transformer
+}
+
+void set_parameter(const torch::jit::Module& root, const std::string& name, const at::Tensor& values) {
+    torch::jit::Module module = root;
+    std::size_t begin = 0;
+    for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', begin)) {
+        module = module.attr(name.substr(begin, dot - begin)).toModule();
+        begin = dot + 1;
+    }
+    module.setattr(name.substr(begin), values);
+}
+
+torch::jit::Module build_for_use(const Recipe& recipe, const Preprocessing& preprocessing) {
+    Recipe used = recipe;
+    used.model.dropout = 0.0;
+    return build_family(used, preprocessing, Weights::absent);
 }
 
 torch::jit::Module

@@ -8,11 +8,13 @@
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 namespace muster::worker {
 
-/// Whether a module is built to be trained, or only to be looked at: without memory for its weights.
+/// Whether a module is built to be trained, or only to be looked at and used: without memory for its weights, and
+/// without operators of ours but for dropout, which build_for_use() turns off.
 enum class Weights { drawn, absent };
 
 /// Builds the family of a checked recipe, or the blocks of `stage` of it.
@@ -29,6 +31,12 @@ enum class Weights { drawn, absent };
 /// which are their positions in the whole.
 [[nodiscard]] torch::jit::Module
 build_family(const Recipe& recipe, const Preprocessing& preprocessing, Weights weights, const ModelStage& stage = {});
+
+/// The whole model as it is used when it is trained: without dropout, and without memory for its weights.
+[[nodiscard]] torch::jit::Module build_for_use(const Recipe& recipe, const Preprocessing& preprocessing);
+
+/// Puts a tensor in the place of the parameter that is called "layers.3.up_weight".
+void set_parameter(const torch::jit::Module& root, const std::string& name, const at::Tensor& values);
 
 /// One family each; `outputs` of Preprocessing.
 [[nodiscard]] torch::jit::Module

@@ -1,4 +1,7 @@
+#include "worker/accumulating_linear.h"
+#include "worker/dropout.h"
 #include "worker/families.h"
+#include "worker/own_operators.h"
 #include "worker/split_mix.h"
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -7,16 +10,20 @@
 
 #include <cmath>
 #include <string>
+#include <string_view>
 
 namespace muster::worker {
 namespace {
 
 constexpr double deviation = 0.02;
 constexpr std::int64_t perceptron_widths = 4;
+constexpr std::int64_t sites_of_block = 8; ///< of dropout, at most
 
+// "$h" stands for h with dropout, "@linear" for the layer that its block is trained with.
 constexpr const char* embedding_source = R"(
 def forward(self, tokens: Tensor) -> Tensor:
-    return torch.embedding(self.token, tokens) + self.position[0:tokens.size(1)]
+    x = torch.embedding(self.token, tokens) + self.position[0:tokens.size(1)]
+    return $x
 )";
 
 constexpr const char* decoder_source = R"(
@@ -25,21 +32,23 @@ def forward(self, x: Tensor) -> Tensor:
     t = x.size(1)
     w = x.size(2)
     h = torch.layer_norm(x, [w], self.norm_1_weight, self.norm_1_bias)
-    h = torch.linear(h, self.attention_weight, self.attention_bias)
+    h = @linear(h, self.attention_weight, self.attention_bias)
     h = h.view([n, t, 3, self.heads, w // self.heads]).permute([2, 0, 3, 1, 4])
     q, k, v = h.unbind(0)
     h = torch.scaled_dot_product_attention(q, k, v, None, 0.0, True)
     h = h.transpose(1, 2).reshape([n, t, w])
-    x = x + torch.linear(h, self.out_weight, self.out_bias)
+    h = @linear(h, self.out_weight, self.out_bias)
+    x = x + $h
     h = torch.layer_norm(x, [w], self.norm_2_weight, self.norm_2_bias)
-    h = torch.gelu(torch.linear(h, self.up_weight, self.up_bias))
-    return x + torch.linear(h, self.down_weight, self.down_bias)
+    h = torch.gelu(@linear(h, self.up_weight, self.up_bias))
+    h = @linear(h, self.down_weight, self.down_bias)
+    return x + $h
 )";
 
 constexpr const char* head_source = R"(
 def forward(self, x: Tensor) -> Tensor:
     x = torch.layer_norm(x, [x.size(2)], self.norm_weight, self.norm_bias)
-    return torch.linear(x, self.weight, self.bias)
+    return @linear(x, self.weight, self.bias)
 )";
 
 /// One block of the chain under construction.
@@ -47,7 +56,8 @@ class Block {
 public:
     Block(const char* kind, std::int64_t position, const Recipe& recipe, Weights weights)
         : module_{fmt::format("__torch__.muster.{}_{}", kind, position)}, type_{scalar_type(recipe)}, weights_{weights},
-          generator_{at::detail::createCPUGenerator(seed_of(recipe.seed, position))} {}
+          position_{position}, dropout_{recipe.model.dropout}, generator_{at::detail::createCPUGenerator(
+                                                                   seed_of(recipe.seed, position))} {}
 
     void normal(const std::string& name, at::IntArrayRef shape, double scale = 1.0) {
         add(name, shape, [&](at::Tensor values) { values.normal_(0.0, deviation * scale, generator_); });
@@ -65,8 +75,17 @@ public:
         zeros(name + "_bias", width);
     }
     void whole(const char* name, std::int64_t value) { module_.register_attribute(name, c10::IntType::get(), value); }
-    torch::jit::Module with(const char* source) {
-        module_.define(source);
+    torch::jit::Module with(std::string source) {
+        std::int64_t site = position_ * sites_of_block;
+        for (std::size_t at = source.find('$'); at != std::string::npos; at = source.find('$')) {
+            source.replace(at, 2, dropout_call(source.substr(at + 1, 1), site++, dropout_));
+        }
+        const std::string linear = weights_ == Weights::drawn ? accumulating_linear : "torch.linear";
+        constexpr std::string_view mark = "@linear";
+        for (std::size_t at = source.find(mark); at != std::string::npos; at = source.find(mark)) {
+            source.replace(at, mark.size(), linear);
+        }
+        module_.define(source, operator_resolver());
         return module_;
     }
 
@@ -93,6 +112,8 @@ private:
     torch::jit::Module module_;
     at::ScalarType type_;
     Weights weights_;
+    std::int64_t position_;
+    double dropout_;
     at::Generator generator_;
 };
 

@@ -2,6 +2,8 @@
 
 #include "base/assert.h"
 #include "base/digest.h"
+#include "worker/accumulating_linear.h"
+#include "worker/dropout.h"
 #include "worker/loss.h"
 
 #include <ATen/Functions.h>
@@ -49,10 +51,9 @@ Pipeline::Pipeline(ModelProgram& program,
                    const std::vector<ModelStage>& stages,
                    std::int64_t micro_rows,
                    std::int64_t steps)
-    : program_{program}, ranks_{ranks}, loss_{recipe.loss}, stage_{ranks.rank()}, stages_{stages.size()},
-      recompute_{stages[stage_].recompute}, micro_rows_{micro_rows}, optimizer_{recipe.optimizer,
-                                                                                program.parameters(),
-                                                                                steps} {
+    : program_{program}, ranks_{ranks}, loss_{recipe.loss}, seed_{recipe.seed}, stage_{ranks.rank()},
+      stages_{stages.size()}, recompute_{stages[stage_].recompute}, micro_rows_{micro_rows},
+      optimizer_{recipe.optimizer, program.parameters(), steps} {
     MUSTER_ASSERT(stages_ == ranks.size() && stages_ > 1 && micro_rows > 0);
     // Inputs are read at the first stage, targets at the last; both may be needed until backward.
     const std::size_t slots = first() ? stages_ : last() ? 1 : 0;
@@ -95,11 +96,12 @@ void Pipeline::put(StageOutlet& outlet, const at::Tensor& tensor) {
 }
 
 at::Tensor Pipeline::computed(const Held& held) {
+    const DropoutScope dropout{seed_, begun_, held.first_row};
     return program_.forward(first() ? held.batch.rows : held.input);
 }
 
 void Pipeline::forward_micro(std::int64_t index) {
-    Held held;
+    Held held{.first_row = index * micro_rows_};
     if (!buffers_.empty()) {
         held.batch = buffers_[static_cast<std::size_t>(index) % buffers_.size()].gather(*matrix_, micro_batch(index));
     }
@@ -174,8 +176,10 @@ at::Tensor Pipeline::tell(bool stop_wanted) {
 
 StepOutcome Pipeline::step(const Matrix& matrix, std::span<const std::int64_t> rows, bool stop_wanted) {
     const SteadyTime begin = std::chrono::steady_clock::now();
+    const AccumulationScope accumulation;
     matrix_ = &matrix;
     rows_ = rows;
+    ++begun_;
     count_ = (std::ssize(rows) - 1) / micro_rows_ + 1;
     loss_sum_ = 0.0;
     waited_ = 0.0;

@@ -41,15 +41,17 @@ public:
     [[nodiscard]] Interval own_part(Interval whole) const override { return whole; }
     at::Tensor forward(const at::Tensor& rows) override;
     [[nodiscard]] std::int64_t forward_rows_max() const override { return micro_rows_; }
+    [[nodiscard]] std::int64_t state_bytes() const override { return optimizer_.state_bytes(); }
     /// SHA-256 over the digests of all stages in order.
     [[nodiscard]] std::string parameters_digest() override;
 
 private:
     /// A micro-batch between its forward and its backward pass.
     struct Held {
-        at::Tensor input;  ///< what came; undefined at the first stage
-        at::Tensor output; ///< with what backward needs; undefined where it is computed again
-        Batch batch;       ///< first and last stage
+        at::Tensor input;         ///< what came; undefined at the first stage
+        at::Tensor output;        ///< with what backward needs; undefined where it is computed again
+        Batch batch;              ///< first and last stage
+        std::int64_t first_row{}; ///< in the global batch
     };
 
     [[nodiscard]] bool first() const { return stage_ == 0; }
@@ -65,6 +67,8 @@ private:
     ModelProgram& program_;
     Ranks& ranks_;
     Loss loss_;
+    std::uint64_t seed_;
+    std::int64_t begun_{-1}; ///< steps; the one that runs
     std::size_t stage_;
     std::size_t stages_;
     bool recompute_;

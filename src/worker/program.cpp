@@ -194,8 +194,12 @@ std::string ModelProgram::parameters_digest() const {
 }
 
 void ModelProgram::export_archive(int fd) const {
-    const c10::AutoGradMode no_grad{false}; // so the copy is made of plain tensors
-    write_archive(state_->module.deepcopy(), state_->recipe, state_->preprocessing, fd);
+    const c10::AutoGradMode no_grad{false};
+    const torch::jit::Module used = build_for_use(state_->recipe, state_->preprocessing);
+    for (const auto& parameter : state_->module.named_parameters()) {
+        set_parameter(used, parameter.name, parameter.value.detach());
+    }
+    write_archive(used, state_->recipe, state_->preprocessing, fd);
 }
 
 void ModelProgram::export_archive(const std::filesystem::path& path) const {

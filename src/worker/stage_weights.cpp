@@ -63,17 +63,6 @@ private:
     void* at_;
 };
 
-/// Puts a tensor in the place of the parameter that is called "layers.3.up_weight".
-void set_parameter(const torch::jit::Module& root, const std::string& name, const at::Tensor& values) {
-    torch::jit::Module module = root;
-    std::size_t begin = 0;
-    for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', begin)) {
-        module = module.attr(name.substr(begin, dot - begin)).toModule();
-        begin = dot + 1;
-    }
-    module.setattr(name.substr(begin), values);
-}
-
 } // namespace
 
 void gather_weights(const ModelProgram& program,
@@ -117,7 +106,7 @@ void export_gathered(const Recipe& recipe, const Preprocessing& preprocessing, i
     const std::size_t header = header_of(shapes, recipe).size();
     const auto bytes = static_cast<std::size_t>(elements_of(shapes) * number_bytes(recipe));
     const Mapping weights{weights_fd, header + bytes};
-    const torch::jit::Module module = build_family(recipe, preprocessing, Weights::absent);
+    const torch::jit::Module module = build_for_use(recipe, preprocessing);
     std::size_t offset = header;
     for (const ParameterShape& shape : shapes) {
         set_parameter(module, shape.name, at::from_blob(weights.at(offset), shape.sizes, scalar_type(recipe)));

@@ -1,5 +1,6 @@
 #include "worker/step.h"
 
+#include "worker/dropout.h"
 #include "worker/loss.h"
 #include "worker/reducer.h"
 
@@ -48,7 +49,8 @@ TrainingStep::TrainingStep(ModelProgram& program,
                            std::int64_t rows_max,
                            std::int64_t steps,
                            std::vector<double> state_shares)
-    : program_{program}, loss_{recipe.loss}, ranks_{ranks}, buffer_{recipe, preprocessing, rows_max} {
+    : program_{program}, loss_{recipe.loss}, seed_{recipe.seed}, ranks_{ranks}, buffer_{
+                                                                                    recipe, preprocessing, rows_max} {
     if (!ranks.alone() && !state_shares.empty()) {
         sharded_ = std::make_unique<ShardedState>(
             recipe.optimizer, program.parameters(), ranks, std::move(state_shares), steps);
@@ -121,8 +123,10 @@ StepOutcome TrainingStep::step_together(const LossPart& loss, bool stop_wanted) 
 StepOutcome TrainingStep::run(const Matrix& matrix,
                               std::span<const std::int64_t> rows,
                               std::int64_t global_rows,
-                              bool stop_wanted) {
+                              bool stop_wanted,
+                              std::int64_t first) {
     const SteadyTime begin = std::chrono::steady_clock::now();
+    const DropoutScope dropout{seed_, begun_++, first};
     drop_gradients();
     const LossPart loss = [&] { return forward_loss(matrix, rows, global_rows); };
     StepOutcome outcome;

@@ -39,10 +39,13 @@ public:
     TrainingStep(const TrainingStep&) = delete;
     TrainingStep& operator=(const TrainingStep&) = delete;
 
-    /// Trains on this rank's `rows` (there may be none) of a global batch of `global_rows`.
-    /// Throws what the group throws.
-    [[nodiscard]] StepOutcome
-    run(const Matrix& matrix, std::span<const std::int64_t> rows, std::int64_t global_rows, bool stop_wanted);
+    /// Trains on this rank's `rows` (there may be none) of a global batch of `global_rows`; `first` is the place of the
+    /// first of them in it. Throws what the group throws.
+    [[nodiscard]] StepOutcome run(const Matrix& matrix,
+                                  std::span<const std::int64_t> rows,
+                                  std::int64_t global_rows,
+                                  bool stop_wanted,
+                                  std::int64_t first = 0);
 
     /// Bytes of the optimizer's state at this rank.
     [[nodiscard]] std::int64_t state_bytes() const;
@@ -58,7 +61,9 @@ private:
 
     ModelProgram& program_;
     Loss loss_;
+    std::uint64_t seed_;
     Ranks& ranks_;
+    std::int64_t begun_{}; ///< steps
     BatchBuffer buffer_;
     std::optional<Optimizer> optimizer_;    ///< of all parameters
     std::unique_ptr<Reduction> reduction_;  ///< null when alone, or with `sharded_`

@@ -249,6 +249,7 @@ private:
             results.push_back({"trained", set.name, evaluator.scores(*set.matrix, set.rows)});
         }
         done_.parameters_digest = engine.parameters_digest();
+        done_.state_bytes = engine.state_bytes();
         // Rank 0 goes on alone: nothing after this line is collective.
         if (ranks_.rank() == 0) {
             auto others = baselines(recipe_, preprocessing_, matrices_.train, split_.training, sets);

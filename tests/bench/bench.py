@@ -33,7 +33,8 @@ def number(value):
         return "-"
     if value == 0:
         return "0"
-    return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:,.3f}" if abs(value) < 100 else f"{value:,.0f}"
+    size = abs(value)
+    return f"{value:.1e}" if size < 1e-3 else f"{value:.3g}" if size < 0.1 else f"{value:,.3f}" if size < 100 else f"{value:,.0f}"
 
 
 def table(rows):

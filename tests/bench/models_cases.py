@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tests" / "system"))
 import harness  # noqa: E402  (the same site as the system tests')
 
 SHAKESPEARE = ROOT / "examples" / "tiny-shakespeare"
+LTE = ROOT / "examples" / "lte-kpi"
 SEQUENCE = 128
 LARGE = {"family": "transformer", "layers": 16, "width": 512, "heads": 8}  # 50.5 million parameters
 LARGE_BATCH, LARGE_STEPS, LARGE_MB = 8, 20, 700
@@ -50,12 +51,12 @@ def running_site(steps, batch, functions, memory_mb=None):
             site.stop()
 
 
-def train(site, recipe, *ends):
+def train(site, recipe, *ends, metric="log_loss", output="next_character"):
     """Adds the recipe, trains, and gives the job's status, report and decision."""
     name = recipe["name"]
     site.add_recipe(recipe)
     site.submit(name, aIMLInferenceName=f"muster:{name}", performanceRequirements=[
-        {"inferenceOutputName": "next_character", "performanceMetric": "log_loss", "performanceScore": 100.0}])
+        {"inferenceOutputName": output, "performanceMetric": metric, "performanceScore": 100.0}])
     status = site.wait_status(name, *(ends or ("FINISHED",)), seconds=JOB_SECONDS)
     site.wait_connected()
     return status, site.run_json("report", name) if status == "FINISHED" else None
@@ -113,14 +114,23 @@ def pipeline():
               max(theirs["peak_memory_bytes"]) / BYTES_OF_A_PROCESS, ratio_at_most=1.0)
 
 
-def unequal():
-    with running_site(LARGE_STEPS, LARGE_BATCH, {"f1": 1.0, "f2": 0.5}) as site:
+def split_rate(functions):
+    """Tokens a second of the split model, and its plan."""
+    with running_site(LARGE_STEPS, LARGE_BATCH, functions) as site:
         train(site, split("unequal"))
-        ours, plan = tokens_per_second(site, "unequal"), chosen_plan(site, "unequal")
+        return tokens_per_second(site, "unequal"), chosen_plan(site, "unequal")
+
+
+def unequal():
+    ours, plan = split_rate({"f1": 1.0, "f2": 0.5})
+    # Of equal stages the one at half a core decides, whatever the other could do.
+    equal, _ = split_rate({"f1": 0.5, "f2": 0.5})
     bound = LARGE_BATCH * SEQUENCE / plan["step_seconds"]
     blocks = " / ".join(str(each["stage"]["blocks"]) for each in plan["members"])
     yield Row(f"50 M parameters over functions at 100 and 50 % of a core (blocks {blocks})", ours, "tokens/s",
               "best possible cut, by the measured blocks", bound, ratio_at_least=0.85)
+    yield Row(f"50 M parameters over functions at 100 and 50 % of a core (blocks {blocks})", ours, "tokens/s",
+              "equal stages, as fast as the function at 50 %", equal, ratio_at_least=1.3)
 
 
 # --- data parallelism ------------------------------------------------------------------------------------------------------
@@ -143,13 +153,49 @@ def rows_parallel():
               ratio_at_least=0.9)
 
 
+# --- sharded state -----------------------------------------------------------------------------------------------------
+
+
+SHARDED = {"family": "transformer", "layers": 6, "width": 256, "heads": 8}  # 4.8 million parameters
+STATE_STEPS, STATE_BATCH = 40, 32
+
+
+def state_job(state):
+    """Tokens a second, bytes of the optimizer's state at each function, and the plan's."""
+    with running_site(STATE_STEPS, STATE_BATCH, {"f1": 1.0, "f2": 1.0}) as site:
+        recipe = text_recipe("state", SHARDED, STATE_BATCH, distribution={"strategy": "data_parallel"})
+        recipe["optimizer"]["state"] = state
+        _, report = train(site, recipe)
+        plan = chosen_plan(site, "state")
+        bytes_of = {each["dn"]: each["state_bytes"] for each in report["participants"]}
+        return (tokens_per_second(site, "state"), [bytes_of[each["dn"]] for each in plan["members"]],
+                [each["state_share"] for each in plan["members"]], report["metrics"]["training"]["log_loss"])
+
+
+def sharded():
+    runs = {state: [] for state in ("sharded", "replicated")}
+    for _ in range(2):
+        for state, found in runs.items():
+            found.append(state_job(state))
+    rate = {state: max(each[0] for each in found) for state, found in runs.items()}
+    case = "4.8 M parameters, AdamW, two functions, state cut by free memory (ZeRO-1)"
+    yield Row(f"{case}: time of a step", 1e3 * STATE_BATCH * SEQUENCE / rate["sharded"], "ms", "state at each",
+              1e3 * STATE_BATCH * SEQUENCE / rate["replicated"], ratio_at_most=1.1)
+    _, held, shares, loss = runs["sharded"][0]
+    whole = runs["replicated"][0][1][0]
+    off = max(abs(have / (share * whole) - 1.0) for have, share in zip(held, shares))
+    yield Row(f"{case}: state at a function ({' / '.join(f'{share:.0%}' for share in shares)}), difference from the plan",
+              100 * off, "%", value_at_most=5.0)
+    yield Row(f"{case}: training loss, difference", abs(loss / runs["replicated"][0][3] - 1.0), "", value_at_most=1e-5)
+
+
 # --- quality ---------------------------------------------------------------------------------------------------------------
 
 
-def quality():
-    recipe = yaml.safe_load((SHAKESPEARE / "tiny-shakespeare.yaml").read_text())
+def example(file, sources):
+    """Trains an example's recipe on two functions of one core: its report, and the seconds it took."""
+    recipe = yaml.safe_load(file.read_text())
     recipe["optimizer"]["learning_rate"] = float(recipe["optimizer"]["learning_rate"])  # YAML 1.1: a text
-    sources = {f"tiny-shakespeare/{part}": SHAKESPEARE / f"{part}.txt" for part in ("train", "test")}
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         site = harness.Site(pathlib.Path(folder) / "site", sources, producer={"times": {}})
         try:
@@ -158,13 +204,29 @@ def quality():
                 site.start_function(name, capacity={"cpu_cores": 1.0, "bandwidth_mbit": 1000})
             site.wait_connected()
             begin = time.monotonic()
-            _, report = train(site, recipe)
-            seconds = time.monotonic() - begin
+            metric, output = recipe["metrics"][0], recipe["data"].get("target", "next_character")
+            _, report = train(site, recipe, metric=metric, output=output)
+            return report, time.monotonic() - begin
         finally:
             site.stop()
+
+
+def forecast():
+    sources = {f"lte-kpi/{part}": LTE / f"{part}.csv.gz" for part in ("train", "test")}
+    for name, what, ridge, bound in (("lte-drop-rate", "drop rate", 0.0070, 0.0070),
+                                     ("lte-rrc-failures", "RRC failures", 0.0046, 0.0050)):
+        report, seconds = example(LTE / f"{name}.yaml", sources)
+        yield Row(f"lte-kpi, {what} one hour ahead: MAE on 2019 ({seconds:.0f} s)", report["metrics"]["test"]["MAE"], "%",
+                  "ridge on 25 lags, the last week and the calendar", ridge, value_at_most=bound)
+
+
+def quality():
+    sources = {f"tiny-shakespeare/{part}": SHAKESPEARE / f"{part}.txt" for part in ("train", "test")}
+    report, seconds = example(SHAKESPEARE / "tiny-shakespeare.yaml", sources)
     yield Row("tiny-shakespeare: loss on the last tenth", report["metrics"]["test"]["log_loss"], "nats",
               "5-gram model (Witten-Bell)", 1.669, ratio_at_most=1.0)
     yield Row("tiny-shakespeare: time, two functions of one core", seconds, "s", value_at_most=1200)
 
 
-GROUPS = {"large": large, "pipeline": pipeline, "unequal": unequal, "rows": rows_parallel, "quality": quality}
+GROUPS = {"large": large, "pipeline": pipeline, "unequal": unequal, "rows": rows_parallel, "sharded": sharded,
+          "forecast": forecast, "quality": quality}
