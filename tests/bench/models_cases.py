@@ -101,17 +101,25 @@ def large():
 
 
 def pipeline():
-    with running_site(LARGE_STEPS, LARGE_BATCH, {"f1": 1.0, "f2": 1.0}) as site:
-        _, report = train(site, split("pair"))
-        ours = tokens_per_second(site, "pair")
-    theirs = python_json("pipeline_gloo.py", "--layers", LARGE["layers"], "--width", LARGE["width"], "--heads", LARGE["heads"],
-                         "--batch", LARGE_BATCH, "--micro-batches", 8, "--steps", LARGE_STEPS)
+    memory = {}
+
+    def ours():
+        with running_site(LARGE_STEPS, LARGE_BATCH, {"f1": 1.0, "f2": 1.0}) as site:
+            _, report = train(site, split("pair"))
+            memory["ours"] = max(each["peak_memory_bytes"] for each in report["participants"]) / BYTES_OF_A_PROCESS
+            return tokens_per_second(site, "pair")
+
+    def theirs():
+        found = python_json("pipeline_gloo.py", "--layers", LARGE["layers"], "--width", LARGE["width"], "--heads", LARGE["heads"],
+                            "--batch", LARGE_BATCH, "--micro-batches", 8, "--steps", LARGE_STEPS)
+        memory["theirs"] = max(found["peak_memory_bytes"]) / BYTES_OF_A_PROCESS
+        return found["tokens_per_second"]
+
+    own_rate, their_rate = in_turns(2, ours, theirs)
     case = "50 M parameters split over two functions, TLS 1.3"
     reference = "torch.distributed.pipelining 1F1B, gloo, plain"
-    yield Row(case, ours, "tokens/s", reference, theirs["tokens_per_second"], ratio_at_least=1.0)
-    yield Row(f"{case}: most memory of a function",
-              max(each["peak_memory_bytes"] for each in report["participants"]) / BYTES_OF_A_PROCESS, "MB", reference,
-              max(theirs["peak_memory_bytes"]) / BYTES_OF_A_PROCESS, ratio_at_most=1.0)
+    yield Row(case, own_rate, "tokens/s", reference, their_rate, ratio_at_least=1.0)
+    yield Row(f"{case}: most memory of a function", memory["ours"], "MB", reference, memory["theirs"], ratio_at_most=1.0)
 
 
 def split_rate(functions):
