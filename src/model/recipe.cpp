@@ -31,8 +31,8 @@ Result<void> check_windows(const RecipeData& data) {
 /// Model, loss and kind of source belong together.
 Result<void> check_model(const Recipe& recipe) {
     const std::string& family = recipe.model.family;
-    if (family != "mlp" && family != "transformer" && family != "gru") {
-        return not_allowed("/model/family", family, {"gru", "mlp", "transformer"});
+    if (family != "mlp" && family != "transformer" && family != "gru" && family != "torchscript") {
+        return not_allowed("/model/family", family, {"gru", "mlp", "torchscript", "transformer"});
     }
     if ((family == "gru") != recipe.data.windows.has_value()) {
         return family == "gru" ? wrong("/model/family", "a gru reads windows of rows; say how in /data/windows")
@@ -41,18 +41,21 @@ Result<void> check_model(const Recipe& recipe) {
     if (recipe.data.windows) {
         return check_windows(recipe.data);
     }
-    if ((family == "transformer") != recipe.data.text.has_value()) {
+    if ((family == "torchscript") != recipe.model.archive.has_value()) {
+        return wrong("/model/archive", "a model of family torchscript has an archive, one of another family has none");
+    }
+    if (family != "torchscript" && (family == "transformer") != recipe.data.text.has_value()) {
         return wrong("/model/family",
                      family == "mlp" ? "an mlp reads tables; a text needs the family transformer"
                                      : "a transformer reads text; say how in /data/text");
     }
-    if (family == "mlp") {
+    if (!recipe.data.text) {
         return {};
     }
     if (recipe.loss != Loss::cross_entropy) {
         return wrong("/loss", "a language model is trained with cross_entropy");
     }
-    if (recipe.model.width % recipe.model.heads != 0) {
+    if (family == "transformer" && recipe.model.width % recipe.model.heads != 0) {
         return wrong("/model/heads", "the width must be a multiple of the heads");
     }
     if (!recipe.data.exclude.empty() || !recipe.data.categorical.empty()) {
@@ -65,6 +68,9 @@ Result<void> check_model(const Recipe& recipe) {
 
 std::int64_t block_count(const Recipe& recipe) {
     constexpr std::int64_t embedding_and_head = 2;
+    if (recipe.model.archive) {
+        return recipe.model.archive->blocks;
+    }
     return recipe.model.family == "transformer" ? recipe.model.layers + embedding_and_head : 0;
 }
 
@@ -85,6 +91,9 @@ std::int64_t state_per_parameter(const RecipeOptimizer& optimizer) {
 }
 
 std::string block_name(const Recipe& recipe, std::int64_t position) {
+    if (recipe.model.archive) {
+        return "layer " + std::to_string(position);
+    }
     if (position == 0) {
         return "embedding";
     }
@@ -127,7 +136,10 @@ Result<void> check(const Recipe& recipe) {
     if (recipe.distribution.strategy == DistributionKind::pipeline && block_count(recipe) == 0) {
         return wrong("/distribution/strategy",
                      "a model of family \"" + recipe.model.family +
-                         "\" is no chain of blocks and cannot be cut into stages; a transformer can");
+                         "\" is no chain of blocks and cannot be cut into stages; " +
+                         (recipe.model.archive ? "forward() of this archive is not just one of its layers after the "
+                                                 "other (api/user-models.md)"
+                                               : "a transformer can"));
     }
     const DistributionKind strategy = recipe.distribution.strategy;
     if (recipe.optimizer.state == StateKind::sharded &&

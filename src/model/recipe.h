@@ -49,9 +49,19 @@ struct RecipeData {
     double validation{0.1}; ///< part of the rows kept for validation, 0 to 0.9; of a text or a series its end
 };
 
+/// A program of a user, which is the model: a TorchScript archive, and what people have to know of it without it.
+struct ModelArchive {
+    std::string sha256;    ///< of the file, hex; it is a blob of that name
+    std::int64_t bytes{};  ///< of the file
+    std::int64_t blocks{}; ///< layers of a chain that may be cut into stages; 0: it is none
+
+    bool operator==(const ModelArchive&) const = default;
+};
+
 /// The model family and its shape.
 struct RecipeModel {
     std::string family{"mlp"};
+    std::optional<ModelArchive> archive{};      ///< torchscript
     std::vector<std::int64_t> hidden{256, 256}; ///< mlp: units of each hidden layer; empty: the linear model
     std::int64_t layers{4};  ///< transformer: blocks between embedding and head; gru: layers, one by default
     std::int64_t width{128}; ///< transformer: numbers that stand for a token; gru: hidden units, 64 by default
@@ -112,7 +122,7 @@ struct Recipe {
 [[nodiscard]] std::int64_t micro_rows_of(const Recipe& recipe);
 /// Numbers that the optimizer keeps for each parameter from step to step.
 [[nodiscard]] std::int64_t state_per_parameter(const RecipeOptimizer& optimizer);
-/// What people call a block of a chain: "embedding", "block 3", "head".
+/// What people call a block of a chain: "embedding", "block 3", "head"; of a user's "layer 3".
 [[nodiscard]] std::string block_name(const Recipe& recipe, std::int64_t position);
 /// Name of what a model that reads text predicts: "next_byte" or "next_character".
 [[nodiscard]] const char* text_target(TextUnit unit);

@@ -96,9 +96,26 @@ RecipeData data_of(Fields fields, Fields& parent) {
     return data;
 }
 
+ModelArchive archive_of(Fields fields, Fields& parent) {
+    ModelArchive archive;
+    archive.sha256 = fields.text("sha256");
+    if (archive.sha256.size() != 64 || archive.sha256.find_first_not_of("0123456789abcdef") != std::string::npos) {
+        fields.fail("sha256", "64 lower-case hexadecimal digits are expected");
+    }
+    archive.bytes = fields.integer("bytes", 1, std::int64_t{1} << 50U);
+    archive.blocks = fields.integer("blocks", 0, 65'536, archive.blocks);
+    parent.absorb(std::move(fields));
+    return archive;
+}
+
 RecipeModel model_of(Fields fields, Fields& parent) {
     RecipeModel model;
-    model.family = fields.text("family", model.family);
+    model.family = fields.text("family", fields.has("archive") ? "torchscript" : model.family);
+    if (model.family == "torchscript") {
+        model.archive = archive_of(fields.child("archive"), fields);
+        parent.absorb(std::move(fields));
+        return model;
+    }
     model.dropout = fields.real("dropout", 0.0, 0.9, model.dropout);
     if (model.family == "gru") {
         model.layers = fields.integer("layers", 1, 16, 1);
@@ -168,6 +185,11 @@ Json to_json(const RecipeData& data) {
 Json shape_of(const RecipeModel& model) {
     if (model.family == "transformer") {
         return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}, {"heads", model.heads}};
+    }
+    if (model.archive) {
+        const ModelArchive& archive = *model.archive;
+        return {{"family", model.family},
+                {"archive", {{"sha256", archive.sha256}, {"bytes", archive.bytes}, {"blocks", archive.blocks}}}};
     }
     if (model.family == "gru") {
         return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}};
@@ -261,6 +283,9 @@ std::string digest_of(const Recipe& recipe) {
 std::string model_kind(const Recipe& recipe) {
     if (recipe.model.family == "transformer") {
         return fmt::format("transformer {}x{}", recipe.model.layers, recipe.model.width);
+    }
+    if (recipe.model.archive) {
+        return user_model_kind + recipe.model.archive->sha256.substr(0, 12);
     }
     if (recipe.model.family == "gru") {
         return fmt::format("gru {}x{}", recipe.model.layers, recipe.model.width);

@@ -17,7 +17,10 @@ namespace muster::wire {
 /// SHA-256, hex, of the canonical JSON: what names a recipe's version.
 [[nodiscard]] std::string digest_of(const Recipe& recipe);
 
-/// For people and policy: "mlp 256-256", "linear".
+/// How the kind of a model begins that is a program of a user.
+inline constexpr const char* user_model_kind = "torchscript ";
+
+/// For people and policy: "mlp 256-256", "linear", "torchscript 1a2b3c4d5e6f" by the archive's digest.
 [[nodiscard]] std::string model_kind(const Recipe& recipe);
 
 } // namespace muster::wire

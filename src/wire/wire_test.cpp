@@ -74,6 +74,28 @@ TEST(Recipe, round_trips_and_has_a_stable_digest) {
     EXPECT_EQ(model_kind(*recipe), "mlp 64-32");
 }
 
+TEST(Recipe, brings_a_program_by_its_digest_which_its_own_covers) {
+    const auto with = [](const std::string& model) {
+        const auto document =
+            parse_document("name: own\ndata: {source: s, target: y}\nloss: mse\nmodel: " + model + "\n", "own.yaml");
+        return recipe_from_json(document->value, &document->places);
+    };
+    const std::string digest(64, 'a');
+    const auto recipe = with("{family: torchscript, archive: {sha256: " + digest + ", bytes: 10, blocks: 3}}");
+    ASSERT_TRUE(recipe.ok()) << recipe.error().text();
+    EXPECT_EQ(recipe->model.archive, (ModelArchive{digest, 10, 3}));
+    EXPECT_EQ(block_count(*recipe), 3);
+    EXPECT_EQ(model_kind(*recipe), "torchscript aaaaaaaaaaaa");
+    EXPECT_EQ(recipe_from_json(to_json(*recipe))->digest, recipe->digest);
+    const auto other =
+        with("{family: torchscript, archive: {sha256: " + std::string(64, 'b') + ", bytes: 10, blocks: 3}}");
+    EXPECT_NE(other->digest, recipe->digest);
+    EXPECT_FALSE(with("{family: torchscript}").ok());
+    EXPECT_FALSE(with("{torchscript: net.pt}").ok()) << "a file is named in front of the producer only";
+    EXPECT_FALSE(with("{family: torchscript, archive: {sha256: abc, bytes: 10}}").ok());
+    EXPECT_FALSE(with("{family: mlp, archive: {sha256: " + digest + ", bytes: 10}}").ok());
+}
+
 /// A recipe for a text with some more lines.
 Result<Recipe>
 text_recipe(const std::string& data, const std::string& model, const std::string& loss = "cross_entropy") {

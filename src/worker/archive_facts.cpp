@@ -166,8 +166,11 @@ json preprocessing_of_text(const torch::jit::Module& archive) {
             {"target", {{"name", archive.attr("target_name").toStringRef()}}}};
 }
 
-/// "__torch__.muster.Mlp" is of the family mlp.
+/// "__torch__.muster.Mlp" is of the family mlp; what is not ours was a user's.
 std::string family_of(const torch::jit::Module& body) {
+    if (!body.type()->name()->qualifiedName().starts_with("__torch__.muster.")) {
+        return "torchscript";
+    }
     std::string family = body.type()->name()->name();
     std::ranges::transform(
         family, family.begin(), [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });

@@ -1,12 +1,10 @@
 #include "worker/archive_file.h"
 
 #include <c10/util/Exception.h>
-#include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <memory>
 #include <new>
 #include <system_error>
 
@@ -49,8 +47,12 @@ std::size_t file_bytes(int fd) {
     return static_cast<std::size_t>(end);
 }
 
+std::shared_ptr<caffe2::serialize::ReadAdapterInterface> archive_reader(int fd) {
+    return std::make_shared<DescriptorReader>(fd);
+}
+
 torch::jit::Module load_archive(int fd) {
-    return torch::jit::load(std::make_shared<DescriptorReader>(fd));
+    return torch::jit::load(archive_reader(fd));
 }
 
 Result<void>

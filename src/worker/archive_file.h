@@ -3,16 +3,21 @@
 
 #include "base/result.h"
 
+#include <caffe2/serialize/read_adapter_interface.h>
 #include <torch/csrc/jit/api/module.h>
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace muster::worker {
 
 /// Bytes of an open file. Moves its position. Throws std::system_error.
 [[nodiscard]] std::size_t file_bytes(int fd);
+
+/// Reads an open file by position, because in a closed box nothing can be opened. Throws std::system_error.
+[[nodiscard]] std::shared_ptr<caffe2::serialize::ReadAdapterInterface> archive_reader(int fd);
 
 /// Loads an archive from an open file, which is read by position, because in a closed box nothing can be opened.
 /// Throws what torch throws when it is none; call it within judge_archive().

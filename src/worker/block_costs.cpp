@@ -9,6 +9,7 @@
 #include "worker/optimizer.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
+#include "worker/user_model.h"
 
 #include <ATen/Functions.h>
 
@@ -26,8 +27,9 @@ std::int64_t optimizer_copies(const RecipeOptimizer& optimizer) {
 }
 
 /// What makes blocks alike: their weights, whatever their position, and their input.
-std::string kind_of(const std::vector<ParameterShape>& shapes, const at::Tensor& input) {
-    std::string kind;
+std::string kind_of(const Recipe& recipe, const std::vector<ParameterShape>& shapes, const at::Tensor& input) {
+    std::string kind =
+        recipe.model.archive ? shapes.front().name : ""; // of a user's layers only they know what they do
     for (const ParameterShape& shape : shapes) {
         kind += shape.name.substr(shape.name.rfind('.') + 1);
         for (const std::int64_t size : shape.sizes) {
@@ -125,8 +127,10 @@ MeasuredBlock sized_block(const Recipe& recipe,
                           const Preprocessing& preprocessing,
                           std::int64_t position,
                           std::int64_t state_bytes,
-                          const at::Tensor& input) {
-    std::vector<std::int64_t> sizes = block_output_sizes(recipe, preprocessing, position);
+                          const at::Tensor& input,
+                          const UserModel* user_model) {
+    std::vector<std::int64_t> sizes = user_model != nullptr ? user_model->output_sizes(position)
+                                                            : block_output_sizes(recipe, preprocessing, position);
     sizes.insert(sizes.begin(), input.size(0));
     MeasuredBlock sized;
     sized.cost.state_bytes = state_bytes;
@@ -164,19 +168,22 @@ Result<std::vector<BlockCost>> measure_blocks(const Recipe& recipe,
     at::Tensor input = batch.rows;
     for (std::int64_t position = 0; position < blocks; ++position) {
         const ModelStage stage{position, 1};
-        const auto shapes = parameter_shapes(recipe, preprocessing, stage);
+        const auto shapes = parameter_shapes(recipe, preprocessing, stage, settings.user_model);
         if (!shapes) {
             return shapes.error();
         }
-        const std::string kind = kind_of(*shapes, input);
+        const std::string kind = kind_of(recipe, *shapes, input);
         auto found = kinds.find(kind);
         const std::int64_t state_bytes =
             elements_of(*shapes) * number_bytes(recipe) * (2 + optimizer_copies(recipe.optimizer));
         const bool too_large = settings.memory_bytes_max > 0 && state_bytes > settings.memory_bytes_max;
         if (found == kinds.end() && too_large) {
-            found = kinds.emplace(kind, sized_block(recipe, preprocessing, position, state_bytes, input)).first;
+            found = kinds
+                        .emplace(kind,
+                                 sized_block(recipe, preprocessing, position, state_bytes, input, settings.user_model))
+                        .first;
         } else if (found == kinds.end()) {
-            auto program = ModelProgram::build(recipe, preprocessing, stage);
+            auto program = ModelProgram::build(recipe, preprocessing, stage, settings.user_model);
             if (!program) {
                 return std::move(program).error();
             }

@@ -12,12 +12,15 @@
 
 namespace muster::worker {
 
+class UserModel;
+
 /// Limits of the measurement of one kind of block.
 struct BlockSettings {
     int timed_steps{2};                                 ///< at least
     Duration timed_min{std::chrono::milliseconds{200}}; ///< at least: many periods of a CPU quota
     Duration timed_max{std::chrono::seconds{2}};        ///< then no further step is begun
     std::int64_t memory_bytes_max{0};                   ///< of this process; 0: not known
+    const UserModel* user_model{};                      ///< of a recipe with an archive
 };
 
 /// Runs each block forward and backward on a micro-batch of micro_rows_of(recipe) rows, with only that block in memory.

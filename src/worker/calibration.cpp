@@ -166,7 +166,7 @@ Result<Calibration> measure_steps(const Recipe& recipe,
                    ? Error{ErrorCode::invalid_argument, "the text is shorter than one sequence", "/data/text/sequence"}
                    : Error{ErrorCode::invalid_argument, "no row ends a window", "/data/windows/length"};
     }
-    const auto shapes = parameter_shapes(recipe, preprocessing);
+    const auto shapes = parameter_shapes(recipe, preprocessing, {}, settings.user_model);
     if (!shapes) {
         return shapes.error();
     }
@@ -181,7 +181,8 @@ Result<Calibration> measure_steps(const Recipe& recipe,
             measure_blocks(recipe,
                            preprocessing,
                            matrix,
-                           {.memory_bytes_max = settings.memory_bytes_max > 0 ? std::max<std::int64_t>(1, left) : 0});
+                           {.memory_bytes_max = settings.memory_bytes_max > 0 ? std::max<std::int64_t>(1, left) : 0,
+                            .user_model = settings.user_model});
         if (!blocks) {
             return std::move(blocks).error();
         }
@@ -191,7 +192,7 @@ Result<Calibration> measure_steps(const Recipe& recipe,
         fitting = only_stages ? 0 : fitting_sizes(calibration, sizes, settings.memory_bytes_max);
     }
     if (fitting > 0) {
-        auto program = ModelProgram::build(recipe, preprocessing);
+        auto program = ModelProgram::build(recipe, preprocessing, {}, settings.user_model);
         if (!program) {
             return std::move(program).error();
         }

@@ -15,6 +15,8 @@
 
 namespace muster::worker {
 
+class UserModel;
+
 /// Limits of a calibration.
 struct CalibrationSettings {
     int warm_up_steps{3};
@@ -23,6 +25,7 @@ struct CalibrationSettings {
     Duration steps_limit{std::chrono::seconds{8}}; ///< all batch sizes together; then fewer steps are timed, never none
     Duration link_limit{std::chrono::seconds{2}};  ///< the large all-reduces together; at least one is timed
     std::int64_t link_bytes_max{4 << 20};
+    const UserModel* user_model{};    ///< of a recipe with an archive
     std::int64_t memory_bytes_max{0}; ///< this process may use; 0: not known. What would not fit is not tried
 };
 

@@ -3,7 +3,9 @@
 #include "base/digest.h"
 #include "base/fd.h"
 #include "worker/archive.h"
+#include "worker/archive_file.h"
 #include "worker/families.h"
+#include "worker/user_model.h"
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -18,6 +20,7 @@
 #include <functional>
 #include <mutex>
 #include <numeric>
+#include <stdexcept>
 #include <system_error>
 
 namespace muster::worker {
@@ -78,15 +81,36 @@ Result<void> check_stage(const Recipe& recipe, const ModelStage& stage) {
                             " are not among the model's " + std::to_string(blocks));
 }
 
-Result<torch::jit::Module>
-build_checked(const Recipe& recipe, const Preprocessing& preprocessing, Weights weights, const ModelStage& stage) {
+Result<torch::jit::Module> build_checked(const Recipe& recipe,
+                                         const Preprocessing& preprocessing,
+                                         Weights weights,
+                                         const ModelStage& stage,
+                                         const UserModel* user_model) {
     if (auto fit = check_fit(recipe, preprocessing); !fit) {
         return std::move(fit).error();
     }
     if (auto has = check_stage(recipe, stage); !has) {
         return std::move(has).error();
     }
+    if (recipe.model.archive) {
+        return user_model != nullptr ? user_model->module(weights, stage)
+                                     : misfit("/model/archive", "the archive was not handed to this worker");
+    }
     return build_family(recipe, preprocessing, weights, stage);
+}
+
+/// What a user's program throws is its own fault, whatever it says: producers believe what begins like this.
+at::Tensor run_users_program(torch::jit::Module& module, const at::Tensor& rows, RunWatch* watch) {
+    at::Tensor output;
+    const auto ran = judge_archive("the program failed", "/model/archive", [&]() -> Result<void> {
+        const RunWatch::Running running{watch};
+        output = module.forward({rows}).toTensor();
+        return {};
+    });
+    if (!ran) {
+        throw std::runtime_error{"model: " + ran.error().text()};
+    }
+    return output;
 }
 
 } // namespace
@@ -95,9 +119,11 @@ std::int64_t ParameterShape::elements() const {
     return std::accumulate(sizes.begin(), sizes.end(), std::int64_t{1}, std::multiplies{});
 }
 
-Result<std::vector<ParameterShape>>
-parameter_shapes(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage) {
-    const auto module = build_checked(recipe, preprocessing, Weights::absent, stage);
+Result<std::vector<ParameterShape>> parameter_shapes(const Recipe& recipe,
+                                                     const Preprocessing& preprocessing,
+                                                     const ModelStage& stage,
+                                                     const UserModel* user_model) {
+    const auto module = build_checked(recipe, preprocessing, Weights::absent, stage, user_model);
     if (!module) {
         return module.error();
     }
@@ -137,6 +163,8 @@ struct ModelProgram::State {
     Recipe recipe;
     Preprocessing preprocessing;
     std::vector<at::Tensor> parameters;
+    bool is_users;   ///< a program of a user
+    RunWatch* watch; ///< told of each run of it; may be null
 };
 
 ModelProgram::ModelProgram(std::unique_ptr<State> state) : state_{std::move(state)} {}
@@ -144,13 +172,20 @@ ModelProgram::~ModelProgram() = default;
 ModelProgram::ModelProgram(ModelProgram&&) noexcept = default;
 ModelProgram& ModelProgram::operator=(ModelProgram&&) noexcept = default;
 
-Result<ModelProgram>
-ModelProgram::build(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage) {
-    auto module = build_checked(recipe, preprocessing, Weights::drawn, stage);
+Result<ModelProgram> ModelProgram::build(const Recipe& recipe,
+                                         const Preprocessing& preprocessing,
+                                         const ModelStage& stage,
+                                         const UserModel* user_model) {
+    auto module = build_checked(recipe, preprocessing, Weights::drawn, stage, user_model);
     if (!module) {
         return std::move(module).error();
     }
-    auto state = std::make_unique<State>(State{std::move(*module), recipe, preprocessing, {}});
+    auto state = std::make_unique<State>(State{std::move(*module),
+                                               recipe,
+                                               preprocessing,
+                                               {},
+                                               recipe.model.archive.has_value(),
+                                               user_model != nullptr ? user_model->watch() : nullptr});
     for (const at::Tensor& parameter : state->module.parameters()) {
         state->parameters.push_back(parameter);
     }
@@ -158,6 +193,9 @@ ModelProgram::build(const Recipe& recipe, const Preprocessing& preprocessing, co
 }
 
 at::Tensor ModelProgram::forward(const at::Tensor& rows) {
+    if (state_->is_users) {
+        return run_users_program(state_->module, rows, state_->watch);
+    }
     return state_->module.forward({rows}).toTensor();
 }
 
@@ -195,6 +233,10 @@ std::string ModelProgram::parameters_digest() const {
 
 void ModelProgram::export_archive(int fd) const {
     const c10::AutoGradMode no_grad{false};
+    if (state_->is_users) {
+        write_archive(state_->module.deepcopy(), state_->recipe, state_->preprocessing, fd);
+        return;
+    }
     const torch::jit::Module used = build_for_use(state_->recipe, state_->preprocessing);
     for (const auto& parameter : state_->module.named_parameters()) {
         set_parameter(used, parameter.name, parameter.value.detach());

@@ -1,5 +1,5 @@
-/// ModelProgram: the model that is trained. Only program.cpp, families.h, the archive's files and
-/// exported_model.cpp know TorchScript, which is deprecated upstream.
+/// ModelProgram: the model that is trained. Only program.cpp, families.h, the archive's files, exported_model.cpp and
+/// what user_model.h is made of know TorchScript, which is deprecated upstream.
 #pragma once
 
 #include "base/result.h"
@@ -17,6 +17,8 @@
 
 namespace muster::worker {
 
+class UserModel;
+
 /// Prepares the calling thread for models: no TorchScript graph optimisation (a warm-up spike without gain), `threads`
 /// intra-op threads, one inter-op thread. Call it in each thread that builds or runs a program.
 /// Thread counts change the last bits of large sums, so they are always set and never guessed.
@@ -32,8 +34,10 @@ struct ParameterShape {
 
 /// The trained tensors of a model, or of one stage of it, in their order, without building it: no memory for weights.
 /// Errors: those of ModelProgram::build.
-[[nodiscard]] Result<std::vector<ParameterShape>>
-parameter_shapes(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage = {});
+[[nodiscard]] Result<std::vector<ParameterShape>> parameter_shapes(const Recipe& recipe,
+                                                                   const Preprocessing& preprocessing,
+                                                                   const ModelStage& stage = {},
+                                                                   const UserModel* user_model = nullptr);
 
 /// Scalars of all these.
 [[nodiscard]] std::int64_t elements_of(const std::vector<ParameterShape>& shapes);
@@ -46,10 +50,12 @@ class ModelProgram {
 public:
     /// Builds the family of `recipe` for the width and outputs of `preprocessing`, with weights drawn from
     /// recipe.seed by generators of its own (families.h); of a chain only the blocks of `stage`, which never take
-    /// memory elsewhere.
+    /// memory elsewhere. Of a recipe with an archive `user_model` is the model, and outlives this.
     /// Errors: invalid_argument, when recipe, target and each other do not fit, or the model has no such blocks.
-    [[nodiscard]] static Result<ModelProgram>
-    build(const Recipe& recipe, const Preprocessing& preprocessing, const ModelStage& stage = {});
+    [[nodiscard]] static Result<ModelProgram> build(const Recipe& recipe,
+                                                    const Preprocessing& preprocessing,
+                                                    const ModelStage& stage = {},
+                                                    const UserModel* user_model = nullptr);
     ~ModelProgram();
     ModelProgram(ModelProgram&&) noexcept;
     ModelProgram& operator=(ModelProgram&&) noexcept;

@@ -18,6 +18,7 @@ namespace muster::worker {
 
 namespace {
 
+constexpr int overrun_check_ms = 500; ///< how often a user's model is looked after
 constexpr std::int64_t lease_seconds_max = 86'400;
 constexpr auto send_wait_max = std::chrono::seconds{2}; ///< an agent that does not read is cut off
 
@@ -48,6 +49,7 @@ Session::Session(SessionSettings settings, const SessionData& data)
 
 SessionEnd Session::run() {
     while (true) {
+        end_overrun();
         write_agent();
         if (const auto ended = end()) {
             job_.stop("the worker ends");
@@ -55,6 +57,17 @@ SessionEnd Session::run() {
             return *ended;
         }
         wait_for_events();
+    }
+}
+
+/// The job's thread cannot be stopped: the job fails, and the process ends with everything in it.
+void Session::end_overrun() {
+    const bool ended = outbox_.with([](const Outbox& outbox) { return outbox.outcome.has_value(); });
+    if (!ended && job_.overrun()) {
+        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(settings_.job.program_time).count();
+        const std::string reason = "model: its program did not come back within " + std::to_string(seconds) + " s";
+        log::error("the worker ends {}", log::field("reason", reason));
+        report(Failed{.reason = reason});
     }
 }
 
@@ -89,7 +102,10 @@ void Session::wait_for_events() {
     if (agent_) {
         entries[2].fd = agent_->fd();
     }
-    const int wait_ms = linger_ ? std::min(lease_.left_ms(), linger_->left_ms()) : lease_.left_ms();
+    int wait_ms = linger_ ? std::min(lease_.left_ms(), linger_->left_ms()) : lease_.left_ms();
+    if (settings_.job.program >= 0) {
+        wait_ms = std::min(wait_ms, overrun_check_ms);
+    }
     if (::poll(entries.data(), entries.size(), wait_ms) < 0 && errno != EINTR) {
         throw_errno("poll");
     }

@@ -50,6 +50,7 @@ private:
         std::optional<SessionEnd> outcome;
     };
 
+    void end_overrun();
     void report(FromWorker message);
     void wake() const;
     void wait_for_events();

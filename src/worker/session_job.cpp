@@ -5,6 +5,7 @@
 #include "wire/recipe.h"
 #include "worker/calibration.h"
 #include "worker/program.h"
+#include "worker/session_model.h"
 #include "worker/session_training.h"
 
 #include <algorithm>
@@ -81,6 +82,8 @@ public:
         abort_locked(reason);
     }
 
+    [[nodiscard]] bool overrun() const { return watch_.overdue(settings_.program_time); }
+
     [[nodiscard]] bool busy() {
         const std::scoped_lock lock{mutex_};
         return working_ || !orders_.empty();
@@ -102,7 +105,15 @@ public:
         recipe_ = std::move(*recipe);
         threads_ = order.threads > 0 ? order.threads : settings_.threads;
         prepare_thread(threads_);
-        const auto shapes = parameter_shapes(recipe_, data_.preprocessing); // no function builds what it may not hold
+        if (recipe_.model.archive) {
+            auto opened = open_user_model(settings_.program, recipe_, data_, watch_);
+            if (!opened) {
+                return fail("model: " + opened.error().text());
+            }
+            user_model_ = std::move(*opened);
+        }
+        // No function builds what it may not hold.
+        const auto shapes = parameter_shapes(recipe_, data_.preprocessing, {}, user_model_.get());
         if (!shapes) {
             return fail("model: " + shapes.error().text());
         }
@@ -136,11 +147,12 @@ public:
         }
         Calibration calibration;
         if (wanted.measure_steps) {
-            auto measured = measure_steps(recipe_,
-                                          data_.preprocessing,
-                                          data_.matrices.train,
-                                          wanted.batches,
-                                          {.memory_bytes_max = settings_.memory_bytes_max});
+            auto measured =
+                measure_steps(recipe_,
+                              data_.preprocessing,
+                              data_.matrices.train,
+                              wanted.batches,
+                              {.user_model = user_model_.get(), .memory_bytes_max = settings_.memory_bytes_max});
             if (!measured) {
                 return fail("calibration: " + measured.error().text());
             }
@@ -198,12 +210,13 @@ public:
         phase_ = Phase::training;
         TrainingOrder training = training_order(arrived);
         group_.reset(); // the order has it
-        auto done = train_and_export(recipe_,
-                                     data_.preprocessing,
-                                     data_.matrices,
-                                     std::move(training),
-                                     {.output = settings_.output, .weights = settings_.weights},
-                                     [this] { leave(); });
+        auto done = train_and_export(
+            recipe_,
+            data_.preprocessing,
+            data_.matrices,
+            std::move(training),
+            {.output = settings_.output, .weights = settings_.weights, .user_model = user_model_.get()},
+            [this] { leave(); });
         if (!done) {
             return fail(done.error().text());
         }
@@ -316,7 +329,9 @@ private:
     void fail(const std::string& reason) {
         {
             const std::scoped_lock lock{mutex_};
-            abort_locked(reason); // or the others would wait for this member until their time limit
+            // Or the others would wait for this member until their time limit. What a user's program says is not
+            // passed on: they look for names in it.
+            abort_locked(reason.starts_with("model: ") ? "its model failed" : reason);
             transport_.reset();
             if (outdated_locked(committed_.order.roster.generation)) {
                 log::info("ended as asked job={} {}", job_, log::field("reason", reason));
@@ -373,6 +388,7 @@ private:
     // Of the job's thread alone.
     std::string job_;
     Recipe recipe_;
+    std::unique_ptr<UserModel> user_model_; ///< of a recipe with an archive
     int threads_{1};
     std::optional<Prepared> prepared_;
     std::optional<Calibrated> calibrated_;
@@ -382,6 +398,7 @@ private:
     c10::intrusive_ptr<c10d::ProcessGroup> group_;
 
     // Shared.
+    RunWatch watch_;
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<std::function<void()>> orders_;
@@ -422,6 +439,10 @@ void SessionJob::start(const WorkerStart& order) {
 
 void SessionJob::stop(const std::string& reason) {
     state_->stop(reason);
+}
+
+bool SessionJob::overrun() const {
+    return state_->overrun();
 }
 
 bool SessionJob::busy() const {

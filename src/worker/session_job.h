@@ -20,11 +20,13 @@ struct SessionData {
 
 /// What a SessionJob works with. References outlive it.
 struct SessionJobSettings {
-    int peer_listener{-1};            ///< listening TCP socket for the other members
-    int output{-1};                   ///< readable and writable; rank 0 writes the model archive into it
-    int weights{-1};                  ///< readable and writable; rank 0 gathers the weights of a split model in it
-    std::int64_t memory_bytes_max{0}; ///< of this process; 0: not known
-    int threads{1};                   ///< intra-op threads of torch, when the order does not say
+    int peer_listener{-1}; ///< listening TCP socket for the other members
+    int output{-1};        ///< readable and writable; rank 0 writes the model archive into it
+    int weights{-1};       ///< readable and writable; rank 0 gathers the weights of a split model in it
+    int program{-1};       ///< readable; the archive of a user's model, where the recipe has one
+    Duration program_time{std::chrono::seconds{60}};      ///< one run of such a model, or its loading, may take
+    std::int64_t memory_bytes_max{0};                     ///< of this process; 0: not known
+    int threads{1};                                       ///< intra-op threads of torch, when the order does not say
     Duration join_wait_max{std::chrono::seconds{30}};     ///< to connect all members of a generation
     Duration operation_timeout{std::chrono::seconds{30}}; ///< of each collective
 };
@@ -52,6 +54,8 @@ public:
     /// Ends what is under way: the training after its current step, the group at once on all ranks with `reason`.
     /// Later orders are not begun.
     void stop(const std::string& reason);
+    /// Says that a user's model has been running for longer than it may: nothing but the end of the process stops it.
+    [[nodiscard]] bool overrun() const;
     /// True while an order is under way or waits.
     [[nodiscard]] bool busy() const;
 

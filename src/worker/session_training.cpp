@@ -65,7 +65,7 @@ Result<Done> train_whole(const Recipe& recipe,
                          TrainingOrder order,
                          const ModelFiles& files,
                          const std::function<void()>& leave) {
-    auto program = ModelProgram::build(recipe, preprocessing);
+    auto program = ModelProgram::build(recipe, preprocessing, {}, files.user_model);
     if (!program) {
         return std::move(program).error();
     }
@@ -84,20 +84,20 @@ Result<Done> train_stage(const Recipe& recipe,
                          const Preprocessing& preprocessing,
                          const MatrixSet& matrices,
                          const TrainingOrder& order,
-                         int weights) {
+                         const ModelFiles& files) {
     const std::size_t rank = rank_of(order);
-    if (order.stages.size() <= rank || (rank == 0 && weights < 0)) {
+    if (order.stages.size() <= rank || (rank == 0 && files.weights < 0)) {
         return Error{
             ErrorCode::invalid_argument,
             "the plan splits the model, but has no stage for this member, or there is no file for its weights"};
     }
-    auto program = ModelProgram::build(recipe, preprocessing, order.stages[rank]);
+    auto program = ModelProgram::build(recipe, preprocessing, order.stages[rank], files.user_model);
     if (!program) {
         return std::move(program).error();
     }
     auto done = train(*program, recipe, preprocessing, matrices, order);
     if (done) {
-        gather_weights(*program, recipe, preprocessing, order.stages, order.group, weights);
+        gather_weights(*program, recipe, preprocessing, order.stages, order.group, files.weights, files.user_model);
     }
     return done;
 }
@@ -113,13 +113,13 @@ Result<Done> train_and_export(const Recipe& recipe,
     if (order.stages.empty()) {
         return train_whole(recipe, preprocessing, matrices, std::move(order), files, leave);
     }
-    auto done = train_stage(recipe, preprocessing, matrices, order, files.weights);
+    auto done = train_stage(recipe, preprocessing, matrices, order, files);
     const bool first = rank_of(order) == 0;
     order.group.reset();
     leave();
     if (done && first) {
         put_model(*done, write_model(files.output, [&](int fd) {
-            export_gathered(recipe, preprocessing, files.weights, fd);
+            export_gathered(recipe, preprocessing, files.weights, fd, files.user_model);
         }));
     }
     return done;

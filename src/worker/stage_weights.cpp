@@ -3,6 +3,7 @@
 #include "worker/archive.h"
 #include "worker/families.h"
 #include "worker/safetensors.h"
+#include "worker/user_model.h"
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
@@ -70,14 +71,15 @@ void gather_weights(const ModelProgram& program,
                     const Preprocessing& preprocessing,
                     const std::vector<ModelStage>& stages,
                     const c10::intrusive_ptr<c10d::ProcessGroup>& group,
-                    int fd) {
+                    int fd,
+                    const UserModel* user_model) {
     const c10::AutoGradMode no_grad{false};
     const int own = group->getRank();
     if (own == 0) {
         if (::ftruncate(fd, 0) != 0 || ::lseek(fd, 0, SEEK_SET) != 0) {
             fail("empty the file for weights");
         }
-        const std::string header = header_of(parameter_shapes(recipe, preprocessing).value(), recipe);
+        const std::string header = header_of(parameter_shapes(recipe, preprocessing, {}, user_model).value(), recipe);
         write_text(fd, header);
         for (const at::Tensor& parameter : program.parameters()) {
             write_numbers(fd, parameter);
@@ -85,7 +87,8 @@ void gather_weights(const ModelProgram& program,
     }
     std::vector<at::Tensor> written{at::zeros({1})};
     for (int rank = 1; rank < group->getSize(); ++rank) {
-        const auto shapes = parameter_shapes(recipe, preprocessing, stages[static_cast<std::size_t>(rank)]).value();
+        const auto shapes =
+            parameter_shapes(recipe, preprocessing, stages[static_cast<std::size_t>(rank)], user_model).value();
         for (std::size_t i = 0; i < shapes.size(); ++i) {
             if (own == 0) {
                 std::vector<at::Tensor> tensors{at::empty(shapes[i].sizes, scalar_type(recipe))};
@@ -100,13 +103,16 @@ void gather_weights(const ModelProgram& program,
     }
 }
 
-void export_gathered(const Recipe& recipe, const Preprocessing& preprocessing, int weights_fd, int fd) {
+void export_gathered(
+    const Recipe& recipe, const Preprocessing& preprocessing, int weights_fd, int fd, const UserModel* user_model) {
     const c10::AutoGradMode no_grad{false};
-    const auto shapes = parameter_shapes(recipe, preprocessing).value(); // the stages of this model were built
+    const auto shapes =
+        parameter_shapes(recipe, preprocessing, {}, user_model).value(); // the stages of this model were built
     const std::size_t header = header_of(shapes, recipe).size();
     const auto bytes = static_cast<std::size_t>(elements_of(shapes) * number_bytes(recipe));
     const Mapping weights{weights_fd, header + bytes};
-    const torch::jit::Module module = build_for_use(recipe, preprocessing);
+    const torch::jit::Module module = user_model != nullptr ? user_model->module(Weights::absent).value()
+                                                            : build_for_use(recipe, preprocessing);
     std::size_t offset = header;
     for (const ParameterShape& shape : shapes) {
         set_parameter(module, shape.name, at::from_blob(weights.at(offset), shape.sizes, scalar_type(recipe)));

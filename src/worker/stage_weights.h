@@ -21,11 +21,16 @@ void gather_weights(const ModelProgram& program,
                     const Preprocessing& preprocessing,
                     const std::vector<ModelStage>& stages,
                     const c10::intrusive_ptr<c10d::ProcessGroup>& group,
-                    int fd);
+                    int fd,
+                    const UserModel* user_model = nullptr);
 
 /// Writes the archive (ModelProgram::export_archive) of the weights that gather_weights() has left in `weights_fd` to
 /// `fd`. They are mapped and not read, so they take no memory of the process.
 /// Throws std::system_error when the file cannot be mapped or writing fails.
-void export_gathered(const Recipe& recipe, const Preprocessing& preprocessing, int weights_fd, int fd);
+void export_gathered(const Recipe& recipe,
+                     const Preprocessing& preprocessing,
+                     int weights_fd,
+                     int fd,
+                     const UserModel* user_model = nullptr);
 
 } // namespace muster::worker

@@ -186,6 +186,9 @@ def test_recipe_schema_has_the_keys_of_the_parser():
     ({"model": {"layers": 2}}, False), ({"model": {"family": "transformer", "hidden": [8]}}, False),
     ({"data": {"source": "s"}}, False), ({"data": {"source": "s", "target": "y", "text": {}}}, False),
     ({"data": {"source": "s", "text": {"unit": "byte"}}, "model": {"family": "transformer", "layers": 2}, "loss": "cross_entropy"}, True),
+    ({"model": {"family": "torchscript", "archive": {"sha256": "a" * 64, "bytes": 1}}}, True),
+    ({"model": {"family": "torchscript"}}, False), ({"model": {"archive": {"sha256": "a" * 64, "bytes": 1}}}, True),
+    ({"model": {"family": "mlp", "archive": {"sha256": "a" * 64, "bytes": 1}}}, False),
     ({"data": {"source": "s", "text": {"unit": "word"}}, "model": {"family": "transformer"}, "loss": "cross_entropy"}, False)])
 def test_recipe_schema_judges_as_the_parser_does(change, good):
     """The verdicts are those of src/wire/wire_test.cpp and src/model/recipe.cpp."""

@@ -1,4 +1,5 @@
 /// muster-worker: trains for one job, in a box. Started by a function's agent, which passes all descriptors.
+#include "app/muster_worker/check_model.h"
 #include "app/muster_worker/export.h"
 #include "app/muster_worker/predict.h"
 #include "base/file.h"
@@ -30,6 +31,8 @@ struct Arguments {
     int peer_listener{-1};
     int output{-1};
     int weights{-1};
+    int program{-1};
+    std::int64_t program_seconds{60};
     std::vector<std::string> data;
     int threads{1};
     std::int64_t memory_bytes_max{0};
@@ -51,6 +54,10 @@ void declare(CLI::App& program, Arguments& arguments) {
     program
         .add_option("--weights-fd", arguments.weights, "File for the weights of a split model, readable and writable")
         ->check(descriptor);
+    program.add_option("--program-fd", arguments.program, "Archive of a user's model, readable")->check(descriptor);
+    program
+        .add_option("--program-seconds", arguments.program_seconds, "Seconds that one run of a user's model may take")
+        ->check(CLI::Range{1, 86'400});
     program
         .add_option("--data-fd",
                     arguments.data,
@@ -165,6 +172,8 @@ int run(const Arguments& arguments) {
     settings.job.peer_listener = arguments.peer_listener;
     settings.job.output = arguments.output;
     settings.job.weights = arguments.weights;
+    settings.job.program = arguments.program;
+    settings.job.program_time = std::chrono::seconds{arguments.program_seconds};
     settings.job.memory_bytes_max = arguments.memory_bytes_max;
     settings.job.threads = arguments.threads;
     worker::Session session{settings, *data};
@@ -182,6 +191,9 @@ int main(int count, char** values) {
     }
     if (count > 1 && std::string_view{values[1]} == "export") {
         return app::export_main(count - 1, values + 1);
+    }
+    if (count > 1 && std::string_view{values[1]} == "check-model") {
+        return app::check_model_main(count - 1, values + 1);
     }
     CLI::App program{"Trains for one job of a muster function. Started by `muster function`, not by hand."};
     Arguments arguments;

@@ -82,7 +82,7 @@ Roster roster_of_one(std::int64_t generation) {
             {{"MLTrainingFunction=0", tls::job_uri("job-1", "MLTrainingFunction=0"), {}, 256}}};
 }
 
-WorkerDriver::WorkerDriver(const std::vector<std::string>& more_arguments)
+WorkerDriver::WorkerDriver(const std::vector<std::string>& more_arguments, const std::vector<int>& descriptors)
     : folder_{std::filesystem::temp_directory_path() / ("muster-" + random_hex(8))},
       peers_{process_group::testing::listen_on_loopback()} {
     std::filesystem::create_directories(folder_);
@@ -96,6 +96,7 @@ WorkerDriver::WorkerDriver(const std::vector<std::string>& more_arguments)
     function::ChildSpec spec{.program = MUSTER_WORKER_PROGRAM};
     spec.errors = errors.get();
     spec.descriptors = {control.get(), peers_.fd.get(), output.get()};
+    spec.descriptors.insert(spec.descriptors.end(), descriptors.begin(), descriptors.end());
     spec.arguments = {"--control-listen-fd",
                       std::to_string(control.get()),
                       "--peer-listen-fd",

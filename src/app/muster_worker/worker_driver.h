@@ -20,13 +20,14 @@ namespace muster::app::testing {
 /// Generation `generation` of `job` for one function alone.
 [[nodiscard]] Roster roster_of_one(std::int64_t generation);
 
-/// Starts a worker on a matrix of `rows` rows and talks to it. One thread. Throws std::runtime_error when the worker
-/// does not do what is waited for within a minute.
+/// Starts a worker on a matrix of `rows` rows and talks to it; the worker keeps `descriptors`. One thread. Throws
+/// std::runtime_error when the worker does not do what is waited for within a minute.
 class WorkerDriver {
 public:
     static constexpr std::int64_t rows = 2'000;
 
-    explicit WorkerDriver(const std::vector<std::string>& more_arguments = {});
+    explicit WorkerDriver(const std::vector<std::string>& more_arguments = {},
+                          const std::vector<int>& descriptors = {});
     ~WorkerDriver();
 
     /// Connects as a new agent.
