@@ -6,6 +6,9 @@
 #include "function/commit_check.h"
 #include "tls/identity.h"
 #include "wire/messages.h"
+#include "wire/recipe.h"
+
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 
@@ -45,6 +48,7 @@ void ActiveJob::on_news(JobNews& news) {
                           [&](const WorkerExit& exit) { worker_exit(exit); },
                           [&](Result<DataProgram::Encoded>& result) { encoded(result); },
                           [&](Uploaded& upload) { uploaded(upload); },
+                          [&](Fetched& program) { fetched(program); },
                           [&](const TakenOver& /*first*/) { go_on(); }},
                news);
 }
@@ -82,6 +86,38 @@ void ActiveJob::prepare(const Prepare& order) {
     }
     recipe_ = order.recipe;
     state_ = "preparing";
+    const auto recipe = wire::recipe_from_json(nlohmann::json::parse(recipe_, nullptr, false));
+    if (!recipe || !recipe->model.archive) {
+        encode(); // whoever reads the data says what is wrong with the recipe
+        return;
+    }
+    archive_ = recipe->model.archive;
+    if (!parts_.settings.policy.users_models) { // whatever kind of model was proposed
+        fail(users_models_refused);
+        return;
+    }
+    parts_.fetch(id(), *archive_);
+}
+
+void ActiveJob::fetched(Fetched& fetched) {
+    if (ended_) {
+        return;
+    }
+    if (!fetched.program) {
+        fail("model: " + fetched.program.error().text() + culprit());
+        return;
+    }
+    program_ = std::move(*fetched.program);
+    encode();
+}
+
+/// Names the model, where it is a user's, behind what may be its fault.
+std::string ActiveJob::culprit() const {
+    constexpr std::size_t digits = 12;
+    return archive_ ? " (the model is the archive " + archive_->sha256.substr(0, digits) + ")" : std::string{};
+}
+
+void ActiveJob::encode() {
     std::vector<std::filesystem::path> files;
     for (const std::string& name : accepted_.proposal.sources) {
         auto file = parts_.file_of(name);
@@ -93,7 +129,7 @@ void ActiveJob::prepare(const Prepare& order) {
     }
     const auto test = files.size() > 1 ? std::optional{files[1]} : std::nullopt;
     parts_.world.data.encode(
-        {.recipe = order.recipe, .train = files.front(), .test = test, .memory_bytes = accepted_.limits.memory_bytes},
+        {.recipe = recipe_, .train = files.front(), .test = test, .memory_bytes = accepted_.limits.memory_bytes},
         Deadline::after(parts_.settings.encode_timeout),
         [post = parts_.post, job = id()](auto result) { post(job, std::move(result)); });
 }
@@ -106,13 +142,16 @@ void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {
     encoded_ = std::move(*result);
     const WorkerLimits limits{.cpu_cores = accepted_.limits.cpu_cores,
                               .memory_bytes = accepted_.limits.memory_bytes,
-                              .lease_seconds = parts_.settings.worker_lease.count()};
+                              .lease_seconds = parts_.settings.worker_lease.count(),
+                              .program = program_.get(),
+                              .program_seconds = parts_.settings.program_time.count()};
     auto worker = parts_.world.launcher.start(id(), encoded_->folder, limits, *accepted_.listener, parts_.events);
     if (!worker) {
         fail("worker: " + worker.error().text());
         return;
     }
     worker_ = std::move(*worker);
+    program_.reset(); // the worker has it
     // A quota below one core is not seen by thread pools: the count is said explicitly.
     const int threads = std::max(1, static_cast<int>(accepted_.limits.cpu_cores));
     const WorkerPrepare order{.job = id(), .recipe = recipe_, .matrix = encoded_->folder, .threads = threads};
@@ -244,7 +283,7 @@ void ActiveJob::from_worker(FromWorker& message) {
     } else if (auto* finished = std::get_if<Done>(&message)) {
         done(std::move(*finished));
     } else if (auto* failed = std::get_if<Failed>(&message)) {
-        fail(failed->reason);
+        fail(failed->reason + culprit());
     }
 }
 
@@ -264,7 +303,7 @@ void ActiveJob::joined(const WorkerJoined& message) {
 
 void ActiveJob::worker_exit(const WorkerExit& exit) {
     if (!ended_) {
-        fail("worker ended: " + exit.reason);
+        fail("worker ended: " + exit.reason + culprit());
     }
 }
 

@@ -2,10 +2,12 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/id.h"
 #include "function/agent_world.h"
 #include "function/policy.h"
 #include "model/messages.h"
+#include "model/recipe.h"
 #include "port/worker_process.h"
 
 #include <filesystem>
@@ -27,10 +29,14 @@ struct Uploaded {
     Done done;
     Result<void> result;
 };
+/// The program of a user was downloaded, or could not be.
+struct Fetched {
+    Result<UniqueFd> program;
+};
 /// The first news of a job that was taken over: what was begun is ended.
 struct TakenOver {};
 /// What other threads have to say to a job.
-using JobNews = std::variant<FromWorker, WorkerExit, Result<DataProgram::Encoded>, Uploaded, TakenOver>;
+using JobNews = std::variant<FromWorker, WorkerExit, Result<DataProgram::Encoded>, Uploaded, Fetched, TakenOver>;
 
 /// What a job uses of its agent; outlives it.
 struct JobParts {
@@ -41,6 +47,7 @@ struct JobParts {
     std::function<std::vector<DataSource>()> sources;                  ///< the function's own catalogue
     std::function<void(const std::string& job, JobNews news)> post;    ///< any thread; ends in on_news()
     std::function<void(Done done, std::filesystem::path file)> upload; ///< in the background; ends in Uploaded
+    std::function<void(const std::string& job, const ModelArchive& archive)> fetch; ///< the same; ends in Fetched
 };
 
 /// What was promised to the producer.
@@ -88,7 +95,10 @@ public:
     void feed_worker(SteadyTime now);
 
 private:
+    void fetched(Fetched& fetched);
+    void encode();
     void encoded(Result<DataProgram::Encoded>& result);
+    [[nodiscard]] std::string culprit() const;
     void from_worker(FromWorker& message);
     void worker_exit(const WorkerExit& exit);
     void joined(const WorkerJoined& message);
@@ -104,6 +114,8 @@ private:
     AcceptedJob accepted_;
     std::unique_ptr<WorkerProcess> worker_; // after the listener: it borrows it
     std::string recipe_;
+    std::optional<ModelArchive> archive_; ///< of a model that a user brought
+    UniqueFd program_;                    ///< that archive, until the worker has it
     std::optional<DataProgram::Encoded> encoded_;
     std::optional<Prepared> prepared_;
     std::optional<Calibrated> calibrated_;

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "base/overloaded.h"
+#include "function/program_download.h"
 #include "tls/identity.h"
 
 #include <algorithm>
@@ -182,7 +183,19 @@ JobParts Agent::parts() {
                 [this](const std::string& job, JobNews news) {
                     queue(NewsOf{job, std::move(news)});
                 },
-            .upload = [this](Done done, std::filesystem::path file) { upload(std::move(done), std::move(file)); }};
+            .upload = [this](Done done, std::filesystem::path file) { upload(std::move(done), std::move(file)); },
+            .fetch = [this](const std::string& job, const ModelArchive& archive) { fetch(job, archive); }};
+}
+
+void Agent::fetch(const std::string& job, const ModelArchive& archive) {
+    fetcher_ = std::jthread{[this, job, archive] {
+        const ProgramDownload wanted{.sha256 = archive.sha256,
+                                     .bytes = archive.bytes,
+                                     .bytes_max = settings_.program_bytes_max,
+                                     .folder = settings_.downloads};
+        queue(NewsOf{job,
+                     Fetched{download_program(world_.producer, wanted, Deadline::after(settings_.download_timeout))}});
+    }};
 }
 
 void Agent::upload(Done done, std::filesystem::path file) {

@@ -69,6 +69,7 @@ private:
     /// Accepts within `limits`. Errors: unavailable, when no socket or key can be made.
     Result<AcceptedJob> make_job(const Propose& order, const Limits& limits, const std::vector<DataSource>& sources);
     void upload(Done done, std::filesystem::path file);
+    void fetch(const std::string& job, const ModelArchive& archive);
     /// `job` is a copy: the name often is the current job's own, which ends here.
     void release(std::string job, const std::string& reason);
     void expire(SteadyTime now);
@@ -83,6 +84,7 @@ private:
     World world_;
     std::unique_ptr<ActiveJob> job_;
     std::int64_t epoch_left_{};
+    std::jthread fetcher_;  ///< of a user's program
     std::jthread uploader_; ///< the agent's, not the job's: a release must not wait for it
 
     /// What make_hello() and make_heartbeat() tell, for other threads.

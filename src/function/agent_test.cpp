@@ -1,4 +1,5 @@
 #include "base/digest.h"
+#include "base/file.h"
 #include "function/agent.h"
 #include "tls/identity.h"
 #include "wire/agreement.h"
@@ -22,12 +23,21 @@ public:
         sent.push_back(message);
         return {};
     }
+    Result<void> download(const std::string& sha256,
+                          const std::filesystem::path& file,
+                          std::int64_t /*bytes_max*/,
+                          Deadline /*deadline*/) override {
+        downloads.with([&](auto& list) { list.push_back(sha256); });
+        return replace_file(file, program);
+    }
     Result<void> upload(const std::filesystem::path& file, const std::string& sha256, Deadline /*deadline*/) override {
         uploads.with([&](auto& list) { list.push_back(file.string() + " " + sha256); });
         return upload_result;
     }
     std::vector<FromFunction> sent;
     Guarded<std::vector<std::string>> uploads;
+    Guarded<std::vector<std::string>> downloads;
+    std::string program; ///< what every download gives
     Result<void> upload_result;
 };
 
@@ -38,6 +48,7 @@ struct WorkerLog {
     int alive{0};
     bool agent_killed{false}; ///< then the worker's end is no end of what it left
     WorkerEvents* events{nullptr};
+    WorkerLimits limits;
 };
 
 class LoggedWorker final : public WorkerProcess {
@@ -75,10 +86,11 @@ public:
     }
     Result<std::unique_ptr<WorkerProcess>> start(const std::string& /*job*/,
                                                  const std::filesystem::path& /*matrix*/,
-                                                 const WorkerLimits& /*limits*/,
+                                                 const WorkerLimits& limits,
                                                  PeerListener& /*listener*/,
                                                  WorkerEvents& events) override {
         log.events = &events;
+        log.limits = limits;
         log.record = JobRecord{.job = "j1", .state = "preparing"};
         return std::unique_ptr<WorkerProcess>{std::make_unique<LoggedWorker>(log)};
     }
@@ -114,7 +126,10 @@ protected:
     }
     std::unique_ptr<Agent> make_agent() {
         return std::make_unique<Agent>(
-            AgentSettings{.dn = own_dn, .version = "test"},
+            AgentSettings{.dn = own_dn,
+                          .version = "test",
+                          .policy = {.users_models = users_models},
+                          .downloads = file.string() + ".downloads"},
             Catalogue{{{.name = "d/train", .file = file}}},
             Agent::World{clock,
                          link,
@@ -146,6 +161,17 @@ protected:
     std::size_t starts() const {
         return static_cast<std::size_t>(std::ranges::count_if(
             launcher.log.orders, [](const ToWorker& o) { return std::holds_alternative<WorkerStart>(o); }));
+    }
+    /// A recipe whose model is `program`, proposed as another kind and prepared.
+    void prepare_users_model(const std::string& program) {
+        const std::string recipe =
+            R"({"name": "own", "data": {"source": "d/train", "target": "y"}, "loss": "l1", "model": {"family": )"
+            R"("torchscript", "archive": {"sha256": ")" +
+            sha256_hex(program) + R"(", "bytes": 9, "blocks": 0}}})";
+        Propose asked = proposal();
+        asked.recipe = "own@" + sha256_hex(recipe);
+        order(asked);
+        order(Prepare{"j1", recipe});
     }
     void TearDown() override { std::filesystem::remove(file); }
 
@@ -211,6 +237,7 @@ protected:
     InstantData data;
     tls::KeyPair identity;
     std::string csr;
+    bool users_models{false};
     std::unique_ptr<Agent> agent;
 };
 
@@ -241,6 +268,38 @@ TEST_F(AgentTest, goes_from_proposal_to_done) {
     EXPECT_EQ(last<Released>().job, "j1");
     EXPECT_EQ(launcher.log.alive, 0);
     EXPECT_TRUE(agent->make_heartbeat().jobs.empty());
+}
+
+TEST_F(AgentTest, runs_no_program_of_a_user_unless_it_may) {
+    prepare_users_model("a program");
+    EXPECT_NE(last<Failed>().reason.find("policy.users_models"), std::string::npos) << last<Failed>().reason;
+    EXPECT_TRUE(link.downloads.with([](auto& list) { return list.empty(); }));
+    EXPECT_EQ(launcher.log.alive, 0);
+}
+
+TEST_F(AgentTest, hands_the_program_of_a_user_to_the_worker_and_names_it_when_that_ends) {
+    users_models = true;
+    agent = make_agent();
+    link.program = "a program";
+    prepare_users_model(link.program);
+    step_until([&] { return launcher.log.alive == 1; });
+    EXPECT_GE(launcher.log.limits.program, 0);
+    EXPECT_FALSE(std::filesystem::exists(file.string() + ".downloads"));
+    agent->on_worker_exit("j1", "signal 31 (Bad system call)");
+    agent->step(clock.steady_now());
+    EXPECT_EQ(last<Failed>().reason,
+              "worker ended: signal 31 (Bad system call) (the model is the archive " +
+                  sha256_hex(link.program).substr(0, 12) + ")");
+}
+
+TEST_F(AgentTest, starts_no_worker_with_another_program_than_the_recipe_names) {
+    users_models = true;
+    agent = make_agent();
+    link.program = "a grogram";
+    prepare_users_model("a program");
+    step_until([&] { return std::holds_alternative<Failed>(link.sent.back()); });
+    EXPECT_NE(last<Failed>().reason.find("another file"), std::string::npos) << last<Failed>().reason;
+    EXPECT_EQ(launcher.log.alive, 0);
 }
 
 TEST_F(AgentTest, answers_repeated_orders_with_the_same_answer) {

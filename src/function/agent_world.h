@@ -8,6 +8,8 @@
 #include "tls/keys.h"
 
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <string>
 
@@ -18,10 +20,14 @@ struct AgentSettings {
     std::string dn;
     std::string version;
     Policy policy{};
-    std::chrono::seconds encode_timeout{600}; ///< for reading and encoding a source
-    std::chrono::seconds upload_timeout{600}; ///< for the model archive
-    std::chrono::seconds orphan_time{600};    ///< a running job goes on this long without a producer
-    std::chrono::seconds worker_lease{30};    ///< a worker ends by itself this long after the agent is gone
+    std::chrono::seconds encode_timeout{600};   ///< for reading and encoding a source
+    std::chrono::seconds upload_timeout{600};   ///< for the model archive
+    std::chrono::seconds download_timeout{120}; ///< for the program of a user
+    std::int64_t program_bytes_max{1LL << 30U}; ///< of such a program
+    std::chrono::seconds program_time{60};      ///< one run of it may take, and its loading
+    std::filesystem::path downloads{};          ///< folder it is written to; nothing stays in it
+    std::chrono::seconds orphan_time{600};      ///< a running job goes on this long without a producer
+    std::chrono::seconds worker_lease{30};      ///< a worker ends by itself this long after the agent is gone
 };
 
 /// Everything outside the agent; outlives it.

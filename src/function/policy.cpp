@@ -1,6 +1,7 @@
 #include "function/policy.h"
 
 #include "base/pattern.h"
+#include "wire/recipe.h"
 
 #include <fmt/format.h>
 
@@ -86,6 +87,9 @@ std::variant<Limits, Refuse> judge(const Policy& policy,
     }
     if (!allowed(policy.inferences, proposal.inference)) {
         return refused(proposal, "policy_inference", fmt::format("does not train \"{}\"", proposal.inference));
+    }
+    if (!policy.users_models && proposal.model_kind.starts_with(wire::user_model_kind)) {
+        return refused(proposal, "policy_model", users_models_refused);
     }
     if (const auto peer = forbidden_peer(policy, "", proposal.peers)) {
         return refused(proposal, "policy_peer", fmt::format("does not work together with {}", *peer));

@@ -29,7 +29,11 @@ struct Policy {
     std::vector<std::string> inferences{}; ///< patterns of aIMLInferenceName
     std::vector<std::string> peers{};      ///< patterns of peer DNs
     std::int64_t lease_seconds_max{300};
+    bool users_models{false}; ///< whether programs of users are run, which are models too
 };
+
+/// What those are told whose recipes bring a program of their own.
+inline constexpr const char* users_models_refused = "does not run models that users bring (policy.users_models)";
 
 /// What a proposal gets.
 struct Limits {

@@ -53,6 +53,11 @@ TEST(Policy, refuses_with_a_code_for_each_rule) {
     }
     EXPECT_EQ(std::get<Refuse>(judge({}, proposal(), capacity, {}, std::nullopt, WallTime{noon})).code, "no_data");
     EXPECT_EQ(std::get<Refuse>(judge({}, proposal(), capacity, sources, "j0", WallTime{noon})).code, "busy");
+    Propose own = proposal();
+    own.model_kind = "torchscript 1a2b3c4d5e6f";
+    EXPECT_EQ(std::get<Refuse>(judge({}, own, capacity, sources, std::nullopt, WallTime{noon})).code, "policy_model");
+    EXPECT_TRUE(std::holds_alternative<Limits>(
+        judge({.users_models = true}, own, capacity, sources, std::nullopt, WallTime{noon})));
     Propose egress = proposal();
     egress.receivers = {"SubNetwork=1,ManagedElement=gnb-2,MLTrainingFunction=1"};
     EXPECT_EQ(std::get<Refuse>(judge({}, egress, capacity, sources, std::nullopt, WallTime{noon})).code,

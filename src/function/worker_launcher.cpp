@@ -169,6 +169,14 @@ private:
             data.push_back(std::move(file));
         }
         add_limits(spec, limits);
+        if (limits.program >= 0) {
+            spec.descriptors.push_back(limits.program);
+            spec.arguments.insert(spec.arguments.end(),
+                                  {"--program-fd",
+                                   std::to_string(limits.program),
+                                   "--program-seconds",
+                                   std::to_string(limits.program_seconds)});
+        }
         SocketWorker::Parts parts{.folder = folder, .file = {.job = {.job = job, .state = "preparing"}, .worker = {}}};
         parts.cgroup = make_cgroup(job, limits);
         spec.cgroup = parts.cgroup ? &*parts.cgroup : nullptr;

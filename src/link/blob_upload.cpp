@@ -67,6 +67,7 @@ std::optional<std::int64_t> offset_of(const Answer& answer, std::int64_t bytes) 
 Error refusal(const Answer& answer) {
     const auto code = answer.status == 401                           ? ErrorCode::unauthenticated
                       : answer.status == 403                         ? ErrorCode::permission_denied
+                      : answer.status == 404                         ? ErrorCode::not_found
                       : answer.status == 429 || answer.status >= 500 ? ErrorCode::unavailable
                                                                      : ErrorCode::invalid_argument;
     return {code, fmt::format("the producer answered {}: {}", answer.status, answer.body.substr(0, 300))};
@@ -138,6 +139,18 @@ Result<void> upload_blob(const std::function<HttpsClient()>& connect,
         std::unique_lock lock{mutex};
         never.wait_for(lock, pause);
     }
+}
+
+Result<void> download_blob(HttpsClient client,
+                           const std::string& sha256,
+                           const std::filesystem::path& file,
+                           std::int64_t bytes_max,
+                           Deadline deadline) {
+    const auto answer = client.download(blob_path(sha256), {}, file, static_cast<std::uint64_t>(bytes_max), deadline);
+    if (!answer) {
+        return answer.error();
+    }
+    return answer->status == 200 ? Result<void>{} : refusal(*answer);
 }
 
 } // namespace muster::link

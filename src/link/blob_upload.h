@@ -1,4 +1,4 @@
-/// Uploads a file in parts that survive a broken connection.
+/// Uploads a file in parts that survive a broken connection; downloads one at once.
 #pragma once
 
 #include "base/clock.h"
@@ -26,5 +26,13 @@ inline constexpr const char* offset_header = "Muster-Offset";
                                        const std::string& sha256,
                                        std::size_t chunk_bytes,
                                        Deadline deadline);
+
+/// Downloads blob `sha256` into `file` (replaced). Errors: not_found, permission_denied, unauthenticated (as answered);
+/// those of HttpsClient::download.
+[[nodiscard]] Result<void> download_blob(HttpsClient client,
+                                         const std::string& sha256,
+                                         const std::filesystem::path& file,
+                                         std::int64_t bytes_max,
+                                         Deadline deadline);
 
 } // namespace muster::link

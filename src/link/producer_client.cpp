@@ -390,6 +390,13 @@ Result<void> ProducerClient::send(const FromFunction& message) {
     return impl_->send(message);
 }
 
+Result<void> ProducerClient::download(const std::string& sha256,
+                                      const std::filesystem::path& file,
+                                      std::int64_t bytes_max,
+                                      Deadline deadline) {
+    return download_blob(impl_->https(), sha256, file, bytes_max, deadline);
+}
+
 Result<void> ProducerClient::upload(const std::filesystem::path& file, const std::string& sha256, Deadline deadline) {
     return upload_blob([this] { return impl_->https(); }, file, sha256, impl_->upload_chunk_bytes(), deadline);
 }

@@ -43,6 +43,10 @@ public:
 
     /// Errors: also invalid_argument, when the message is too long for a frame.
     Result<void> send(const FromFunction& message) override;
+    Result<void> download(const std::string& sha256,
+                          const std::filesystem::path& file,
+                          std::int64_t bytes_max,
+                          Deadline deadline) override;
     Result<void> upload(const std::filesystem::path& file, const std::string& sha256, Deadline deadline) override;
 
     /// Highest epoch seen, to be remembered over a restart.

@@ -128,8 +128,8 @@ struct Accept {
     std::vector<DataSource> sources;    ///< those asked for, with digests
 };
 
-/// No. `code` is one of: policy_hours, policy_consumer, policy_inference, policy_peer, policy_egress, busy,
-/// no_data, no_memory, bad_digest, unknown_job, broken.
+/// No. `code` is one of: policy_hours, policy_consumer, policy_inference, policy_model, policy_peer,
+/// policy_egress, busy, no_data, no_memory, bad_digest, unknown_job, broken.
 struct Refuse {
     std::string job;
     std::int64_t generation{};

@@ -1,22 +1,31 @@
-/// The function's side of the control channel, and its blob uploads.
+/// The function's side of the control channel, and its blobs.
 #pragma once
 
 #include "base/clock.h"
 #include "base/result.h"
 #include "model/messages.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 
 namespace muster {
 
-/// Sends to the producer. Safe from any thread; never blocks, except upload.
+/// Sends to the producer. Safe from any thread; never blocks, except upload and download.
 class ProducerLink {
 public:
     virtual ~ProducerLink() = default;
     /// Queues a message; what is queued while the connection is down is sent after the next Hello.
     /// Errors: resource_exhausted, when the queue is full.
     virtual Result<void> send(const FromFunction& message) = 0;
+    /// Downloads the blob of that SHA-256 into `file` (replaced), whose digest the caller has to check. The producer
+    /// gives a function the program of a job that it is in.
+    /// Errors: permission_denied, not_found, resource_exhausted (more than `bytes_max`), unavailable,
+    /// deadline_exceeded.
+    virtual Result<void> download(const std::string& sha256,
+                                  const std::filesystem::path& file,
+                                  std::int64_t bytes_max,
+                                  Deadline deadline) = 0;
     /// Uploads a file as the blob named by its SHA-256, resuming what is there already; repeats are harmless.
     /// Errors: unavailable, deadline_exceeded, permission_denied.
     virtual Result<void> upload(const std::filesystem::path& file, const std::string& sha256, Deadline deadline) = 0;

@@ -64,11 +64,13 @@ public:
     virtual void on_worker_exit(const std::string& job, const std::string& reason) = 0;
 };
 
-/// What a worker may use.
+/// What a worker may use, and the program of a user where that is the model.
 struct WorkerLimits {
     double cpu_cores{1.0};
     std::int64_t memory_bytes{}; ///< 0: no limit
     std::int64_t lease_seconds{30};
+    int program{-1};                  ///< open archive, borrowed by start(); -1: the model is one of ours
+    std::int64_t program_seconds{60}; ///< one run of it may take
 };
 
 /// What an agent keeps of a job, so that it can go on with it after its own restart. No secrets.

@@ -12,6 +12,8 @@ namespace {
 
 /// How the agent begins when its worker's process has ended by itself.
 constexpr std::string_view worker_ended = "worker ended";
+/// How the worker begins when it is the model that fails; a user's program may put any name into its words.
+constexpr std::string_view model_failed = "model: ";
 
 /// Where `dn` was named last, as a whole and not as the start of a longer name.
 std::optional<std::size_t> last_mention(const std::string& text, const std::string& dn) {
@@ -33,7 +35,7 @@ std::optional<std::size_t> last_mention(const std::string& text, const std::stri
 
 /// The other member that a report blames; none when it speaks of itself.
 std::optional<std::string> accused_by(const FailureReport& report, const std::vector<std::string>& members) {
-    if (report.reason.starts_with(worker_ended)) {
+    if (report.reason.starts_with(worker_ended) || report.reason.starts_with(model_failed)) {
         return std::nullopt;
     }
     std::optional<std::string> accused;

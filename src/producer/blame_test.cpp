@@ -28,6 +28,7 @@ std::vector<std::string> blamed(const std::vector<FailureReport>& reports,
 TEST(Blame, goes_to_the_worker_that_has_ended_whoever_spoke_first) {
     EXPECT_EQ(blamed({{a, lost(b)}, {c, lost(b)}, {b, "worker ended: signal 9 (Killed)"}}), std::vector{b});
     EXPECT_EQ(blamed({{a, lost(c)}, {b, "worker ended: exit status 1: last words about " + a}}), std::vector{b});
+    EXPECT_EQ(blamed({{a, lost(b)}, {b, "model: the program failed: it was " + c}}), std::vector{b});
 }
 
 TEST(Blame, goes_to_those_who_speak_of_themselves_only) {

@@ -70,17 +70,19 @@ Result<void> create_roots(ObjectTree& tree, const Settings& settings) {
 struct Producer::Parts {
     Parts(World world, Settings given)
         : settings{std::move(given)}, function_trust{std::move(world.function_trust)}, outbox{world.store, settings},
-          tree{world.store, outbox, world.clock}, recipes{world.store, world.clock}, calibrations{world.store},
-          fleet{tree, world.link, world.clock, settings}, desk{.tree = tree,
-                                                               .store = world.store,
-                                                               .fleet = fleet,
-                                                               .link = world.link,
-                                                               .calibrations = calibrations,
-                                                               .artefacts = world.artefacts,
-                                                               .job_authority = world.job_authority,
-                                                               .function_trust = function_trust,
-                                                               .clock = world.clock,
-                                                               .settings = settings},
+          tree{world.store, outbox, world.clock}, recipes{world.store, world.clock, world.artefacts},
+          calibrations{world.store}, fleet{tree, world.link, world.clock, settings}, desk{.tree = tree,
+                                                                                          .store = world.store,
+                                                                                          .fleet = fleet,
+                                                                                          .link = world.link,
+                                                                                          .calibrations = calibrations,
+                                                                                          .artefacts = world.artefacts,
+                                                                                          .job_authority =
+                                                                                              world.job_authority,
+                                                                                          .function_trust =
+                                                                                              function_trust,
+                                                                                          .clock = world.clock,
+                                                                                          .settings = settings},
           loop{desk}, management{{tree, world.store, recipes, loop, world.artefacts, world.clock, settings}},
           services{{recipes, outbox, loop, desk}} {}
 

@@ -177,6 +177,19 @@ json ProducerServices::list_functions() {
     return list;
 }
 
+bool ProducerServices::may_fetch(const std::string& dn, const std::string& sha256) {
+    const auto function = parts_.desk.fleet.find(dn);
+    const auto jobs = load_jobs(parts_.desk.store);
+    if (!function || function->job.empty() || !jobs) {
+        return false;
+    }
+    return std::ranges::any_of(*jobs, [&](const Job& job) {
+        const auto recipe = wire::recipe_from_json(job.recipe);
+        return job.wire_id() == function->job && recipe && recipe->model.archive &&
+               recipe->model.archive->sha256 == sha256;
+    });
+}
+
 Result<json> ProducerServices::log_of(const std::string& request_id) {
     const auto jobs = load_jobs(parts_.desk.store);
     if (!jobs) {

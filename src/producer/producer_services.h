@@ -28,6 +28,7 @@ public:
     nlohmann::json list_recipes() override;
     Result<nlohmann::json> plan(const nlohmann::json& attributes, const std::string& caller) override;
     nlohmann::json list_functions() override;
+    bool may_fetch(const std::string& dn, const std::string& sha256) override;
     Result<nlohmann::json> log_of(const std::string& request_id) override;
     std::string metrics() override;
     Result<void> ready() override;

@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
+#include <system_error>
 #include <vector>
 
 namespace muster::producer {
@@ -12,6 +14,29 @@ namespace {
 
 constexpr auto recipe_kind = "recipe";
 constexpr auto by_name_prefix = "muster:";
+
+/// A recipe can be trained only where its archive can be had.
+Result<void> check_archive(const Recipe& recipe, const Artefacts& artefacts) {
+    if (!recipe.model.archive) {
+        return {};
+    }
+    const ModelArchive& archive = *recipe.model.archive;
+    const auto path = artefacts.path_of(archive.sha256);
+    if (!path) {
+        return Error{ErrorCode::invalid_argument,
+                     fmt::format("the archive {} is not here; `muster recipe add FILE` uploads it",
+                                 archive.sha256.substr(0, 12)),
+                     "/model/archive/sha256"};
+    }
+    std::error_code code;
+    const auto bytes = std::filesystem::file_size(*path, code);
+    if (code || static_cast<std::int64_t>(bytes) != archive.bytes) {
+        return Error{ErrorCode::invalid_argument,
+                     fmt::format("the archive {} has another size", archive.sha256.substr(0, 12)),
+                     "/model/archive/bytes"};
+    }
+    return {};
+}
 
 } // namespace
 
@@ -41,6 +66,9 @@ Result<nlohmann::json> Recipes::add(const nlohmann::json& body, const std::strin
     auto recipe = wire::recipe_from_json(wrapped ? body["recipe"] : body);
     if (!recipe) {
         return std::move(recipe).error();
+    }
+    if (auto held = check_archive(*recipe, artefacts_); !held) {
+        return std::move(held).error();
     }
     const nlohmann::json answer{{"name", recipe->name}, {"digest", recipe->digest}};
     const std::scoped_lock lock{mutex_};

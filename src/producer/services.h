@@ -22,6 +22,8 @@ public:
     virtual Result<nlohmann::json> plan(const nlohmann::json& attributes, const std::string& caller) = 0;
     /// [{dn, connected, capacity, sources, busy, ...}]
     virtual nlohmann::json list_functions() = 0;
+    /// Says whether the function is in a job, or asked to be, whose model is the archive of that digest.
+    virtual bool may_fetch(const std::string& dn, const std::string& sha256) = 0;
     /// Events of a request's job, oldest first: [{time, event, ...}]. Errors: not_found.
     virtual Result<nlohmann::json> log_of(const std::string& request_id) = 0;
     /// Prometheus text format.

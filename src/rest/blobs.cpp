@@ -121,6 +121,14 @@ Response put_blob(const Call& call) {
         return write_problem(Error{
             ErrorCode::invalid_argument, "expected 'bytes first-last/total' that fits the body", "Content-Range"});
     }
+    const bool is_users = !call.caller || call.caller->role() != tls::Role::function;
+    if (is_users && range->total > call.world.program_bytes_max) {
+        return write_problem(Error{ErrorCode::invalid_argument,
+                                   fmt::format("an archive of {} bytes is too large, at most {} are taken "
+                                               "(limits.program_bytes_max)",
+                                               range->total,
+                                               call.world.program_bytes_max)});
+    }
     if (size > 0) {
         if (auto appended = artefacts.append(sha256, range->first, bytes); !appended) {
             auto refusal = write_problem(appended.error());

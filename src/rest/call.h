@@ -14,6 +14,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ struct World {
     link::FunctionServer& control;
     auth::Revocations& revocations;
     std::function<void(const StillLetIn&)> recheck_connections; ///< Server::recheck
+    std::int64_t program_bytes_max{1LL << 30U};                 ///< of an archive that a user brings
 };
 
 /// What a handler is given.

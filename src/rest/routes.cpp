@@ -33,9 +33,9 @@ constexpr std::array table{
     Route{"GET", "/muster/v1/functions", Needs::permission, Operation::read, get_functions, "ours"},
     Route{"GET", "/muster/v1/jobs/{}/log", Needs::permission, Operation::read, get_log, "ours"},
 
-    Route{"GET", "/muster/v1/blobs/{}", Needs::permission, Operation::model_download, get_blob, "ours; RFC 9110"},
+    Route{"GET", "/muster/v1/blobs/{}", Needs::download, Operation::model_download, get_blob, "ours; RFC 9110"},
     Route{"HEAD", "/muster/v1/blobs/{}", Needs::upload, Operation::model_download, head_blob, "ours; RFC 9110"},
-    Route{"PUT", "/muster/v1/blobs/{}", Needs::function, Operation::create, put_blob, "ours; RFC 9110 14.5"},
+    Route{"PUT", "/muster/v1/blobs/{}", Needs::upload, Operation::recipe, put_blob, "ours; RFC 9110 14.5"},
 
     Route{"POST", "/muster/v1/enrolment", Needs::nothing, Operation::create, post_enrolment, "ours; TS 33.310"},
     Route{"POST", "/muster/v1/renewal", Needs::function, Operation::update, post_renewal, "ours; TS 33.310"},
@@ -127,7 +127,15 @@ std::optional<Response> Router::refuse(const Route& route, Call& call) const {
     if (route.needs == Needs::function && !is_function) {
         return refusal_response(request, needs_function(*call.caller));
     }
-    if (route.needs == Needs::permission || (route.needs == Needs::upload && !is_function)) {
+    if (route.needs == Needs::download && is_function &&
+        world_.services.may_fetch(call.caller->identity().name, call.captures.at(0))) {
+        return std::nullopt;
+    }
+    if (route.needs == Needs::upload &&
+        (is_function || world_.gate.authorise(*call.caller, Operation::recipe, std::nullopt))) {
+        return std::nullopt;
+    }
+    if (route.needs == Needs::permission || route.needs == Needs::upload || route.needs == Needs::download) {
         if (auto allowed = world_.gate.authorise(*call.caller, route.operation, std::nullopt); !allowed) {
             return refusal_response(request, allowed.error());
         }

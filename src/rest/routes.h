@@ -16,7 +16,8 @@ enum class Needs {
     certificate, ///< anybody the gate admits
     function,    ///< a training function
     permission,  ///< a row of the policy that allows `operation`, of no particular object
-    upload,      ///< a training function, or the permission
+    upload,      ///< a training function, the permission, or that to add recipes
+    download,    ///< the permission, or a training function in a job with that archive
     by_object    ///< the handler asks the policy, since it knows the object
 };
 
@@ -25,7 +26,7 @@ struct Route {
     std::string_view method;
     std::string_view pattern; ///< {} stands for one segment, ** for the rest
     Needs needs;
-    auth::Operation operation; ///< for permission and upload; otherwise for the audit log
+    auth::Operation operation; ///< for permission, upload and download; otherwise for the audit log
     Response (*handler)(const Call&);
     std::string_view source; ///< clause of the standard, or where it is described
 };

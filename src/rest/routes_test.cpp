@@ -172,6 +172,28 @@ TEST_F(Routes, creates_reads_and_refuses_a_training_request) {
               200);
 }
 
+TEST_F(Routes, takes_a_recipe_only_with_its_archive) {
+    const std::string content = "not looked at here";
+    const std::string sha256 = sha256_hex(content);
+    const Json recipe{
+        {"name", "own"},
+        {"data", {{"source", "s"}, {"target", "y"}}},
+        {"loss", "mse"},
+        {"model", {{"family", "torchscript"}, {"archive", {{"sha256", sha256}, {"bytes", content.size()}}}}}};
+    EXPECT_EQ(ask("POST", "/muster/v1/recipes", recipe).status, 400);
+    const auto path = "/muster/v1/blobs/" + sha256;
+    EXPECT_EQ(ask("PUT", path, content, "application/octet-stream", tls::consumer_uri("reader")).status, 403);
+    Request large{.method = "PUT", .path = path, .identity = tls::parse_identity(tls::consumer_uri("oss"))};
+    large.headers.emplace_back("content-range", "bytes 0-0/1073741825");
+    large.body = "x";
+    EXPECT_EQ(router->handle(large).status, 400) << "larger than limits.program_bytes_max";
+    EXPECT_EQ(ask("PUT", path, content, "application/octet-stream").status, 201);
+    EXPECT_EQ(ask("POST", "/muster/v1/recipes", recipe).status, 201);
+    Json other = recipe;
+    other["model"]["archive"]["bytes"] = 1;
+    EXPECT_NE(ask("POST", "/muster/v1/recipes", other).body.find("another size"), std::string::npos);
+}
+
 TEST_F(Routes, names_bad_attributes_with_allowed_values_and_the_nearest) {
     add_recipe();
     auto request = training_request("r1");
@@ -415,8 +437,10 @@ TEST_F(Routes, takes_a_blob_in_parts_resumes_it_and_gives_it_out) {
     const auto got = consumer.download(path, {}, folder / "copy.pt", 1U << 30U, soon());
     ASSERT_TRUE(got.ok()) << got.error().text();
     EXPECT_EQ(sha256_file(folder / "copy.pt").value(), sha256);
-    EXPECT_EQ(consumer.request("PUT", path, {}, "x", soon())->status, 403) << "consumers upload nothing";
-    EXPECT_EQ(client(pki.client(tls::consumer_uri("reader"))).request("GET", path, {}, {}, soon())->status, 403);
+    auto reader = client(pki.client(tls::consumer_uri("reader")));
+    EXPECT_EQ(reader.request("PUT", path, {}, "x", soon())->status, 403) << "who adds no recipes uploads nothing";
+    EXPECT_EQ(reader.request("GET", path, {}, {}, soon())->status, 403);
+    EXPECT_EQ(one.request("GET", path, {}, {}, soon())->status, 403) << "a function gets what its job's recipe names";
 
     const auto lie = link::upload_blob(
         [&] { return client(function); }, folder / "model.pt", std::string(64, 'a'), 1U << 20U, soon());

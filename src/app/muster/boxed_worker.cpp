@@ -14,7 +14,6 @@
 namespace muster::app {
 namespace {
 
-constexpr auto worker_timeout = std::chrono::minutes{10};
 constexpr std::uintmax_t answer_bytes_max = 1ULL << 32U;
 
 std::string text_of(const nlohmann::json& object, const char* name) {
@@ -48,7 +47,8 @@ Result<nlohmann::json> read_answer(const std::string& text, const std::string& s
 Result<nlohmann::json> ask_boxed_worker(std::vector<std::string> words,
                                         const std::filesystem::path& archive,
                                         const std::vector<std::string>& allow_missing,
-                                        const std::vector<int>& descriptors) {
+                                        const std::vector<int>& descriptors,
+                                        std::chrono::seconds patience) {
     auto worker = sibling("muster-worker");
     if (!worker) {
         return std::move(worker).error();
@@ -66,10 +66,14 @@ Result<nlohmann::json> ask_boxed_worker(std::vector<std::string> words,
                                                 .descriptors = descriptors,
                                                 .output = answer.get(),
                                                 .end_with_parent = true});
-    Result<std::string> status =
-        child ? child->wait(Deadline::after(worker_timeout)) : Result<std::string>{child.error()};
+    Result<std::string> status = child ? child->wait(Deadline::after(patience)) : Result<std::string>{child.error()};
     auto text = read_file(answer_file, answer_bytes_max);
     std::filesystem::remove(answer_file);
+    if (!status && status.error().code == ErrorCode::deadline_exceeded) {
+        return Error{ErrorCode::deadline_exceeded,
+                     fmt::format("looking at the archive did not end within {} s", patience.count()),
+                     archive.string()};
+    }
     if (!status) {
         return std::move(status).error();
     }

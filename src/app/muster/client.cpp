@@ -1,6 +1,7 @@
 #include "app/muster/client.h"
 
 #include "base/file.h"
+#include "link/blob_upload.h"
 #include "link/url.h"
 #include "nrm/dn.h"
 #include "wire/document.h"
@@ -111,8 +112,10 @@ Result<Client> Client::open(const ClientSettings& settings) {
     if (!context) {
         return std::move(context).error();
     }
-    link::HttpsClient https{{.host = url->host, .port = url->port}, std::move(*context)};
-    return Client{settings.server, std::move(https)};
+    return Client{settings.server,
+                  [target = link::HttpsSettings{.host = url->host, .port = url->port}, context = *context] {
+                      return link::HttpsClient{target, context};
+                  }};
 }
 
 Result<ClientAnswer> Client::call(const std::string& method,
@@ -155,6 +158,11 @@ Result<nlohmann::json> Client::vendor_data(const std::string& dn, const std::str
     }
     const nlohmann::json object = answer->body.is_array() && !answer->body.empty() ? answer->body[0] : answer->body;
     return object.value("attributes", nlohmann::json::object()).value("vsData", nlohmann::json(nullptr));
+}
+
+Result<void> Client::upload(const fs::path& file, const std::string& sha256) {
+    constexpr std::size_t part_bytes = 1U << 20U;
+    return link::upload_blob(connect_, file, sha256, part_bytes, Deadline::after(std::chrono::minutes{30}));
 }
 
 Result<void> Client::download(const std::string& path, const fs::path& file) {

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -48,6 +49,8 @@ public:
     [[nodiscard]] Result<nlohmann::json> objects(const std::string& dn, const std::string& scope_type = "BASE_ALL");
     /// vsData of the container `<dn>,VsDataContainer=<name>`; null when there is none.
     [[nodiscard]] Result<nlohmann::json> vendor_data(const std::string& dn, const std::string& name);
+    /// Uploads a file as the blob of its SHA-256, from where an upload that broke off has come to.
+    [[nodiscard]] Result<void> upload(const std::filesystem::path& file, const std::string& sha256);
     [[nodiscard]] Result<void> download(const std::string& path, const std::filesystem::path& file);
     [[nodiscard]] const std::string& server() const { return server_; }
 
@@ -55,8 +58,10 @@ public:
     void set_timeout(Duration timeout) { timeout_ = timeout; }
 
 private:
-    Client(std::string server, link::HttpsClient https) : server_{std::move(server)}, https_{std::move(https)} {}
+    Client(std::string server, std::function<link::HttpsClient()> connect)
+        : server_{std::move(server)}, connect_{std::move(connect)}, https_{connect_()} {}
     std::string server_;
+    std::function<link::HttpsClient()> connect_;
     link::HttpsClient https_;
     Duration timeout_{std::chrono::seconds{30}};
 };

@@ -26,6 +26,7 @@ function::Policy policy_of(wire::Fields fields, wire::Fields& parent) {
     policy.consumers = fields.texts("consumers");
     policy.inferences = fields.texts("inference_names");
     policy.peers = fields.texts("peers");
+    policy.users_models = fields.boolean("users_models", policy.users_models);
     policy.lease_seconds_max = fields.integer("lease_seconds_max", 5, 86'400, policy.lease_seconds_max);
     parent.absorb(std::move(fields));
     return policy;
@@ -117,6 +118,10 @@ void read_times(wire::Fields fields, function::AgentSettings& agent, wire::Field
         std::chrono::seconds{fields.integer("encode_timeout_seconds", 1, 86'400, agent.encode_timeout.count())};
     agent.upload_timeout =
         std::chrono::seconds{fields.integer("upload_timeout_seconds", 1, 86'400, agent.upload_timeout.count())};
+    agent.download_timeout =
+        std::chrono::seconds{fields.integer("download_timeout_seconds", 1, 86'400, agent.download_timeout.count())};
+    agent.program_time =
+        std::chrono::seconds{fields.integer("program_run_seconds", 1, 86'400, agent.program_time.count())};
     agent.orphan_time = std::chrono::seconds{fields.integer("orphan_seconds", 1, 604'800, agent.orphan_time.count())};
     agent.worker_lease =
         std::chrono::seconds{fields.integer("worker_lease_seconds", 5, 3'600, agent.worker_lease.count())};
@@ -148,6 +153,8 @@ Result<FunctionConfig> read_function_config(const fs::path& file) {
     read_data_plane(fields.child("data_plane"), config.launcher, fields);
     read_isolation(fields.child("isolation"), config.launcher, fields);
     read_cache(fields.child("cache"), config.matrices, fields);
+    config.agent.program_bytes_max = fields.integer("program_bytes_max", 1, 1LL << 50U, config.agent.program_bytes_max);
+    config.agent.downloads = config.state / "downloads";
     config.launcher.state_folder = config.state;
     config.matrices.cache = config.state / "cache";
     if (const auto dn = nrm::Dn::parse(config.agent.dn);

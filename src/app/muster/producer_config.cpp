@@ -92,6 +92,7 @@ void read_limits(wire::Fields fields, ProducerConfig& config, wire::Fields& pare
         static_cast<std::size_t>(fields.integer("body_bytes_max", upload_chunk_bytes, 1LL << 30U, upload_chunk_bytes));
     config.server.connections_max = static_cast<std::size_t>(fields.integer("connections_max", 1, 1'000'000, 2'048));
     config.blob_bytes_max = static_cast<std::uint64_t>(fields.integer("blob_bytes_max", 1, 1LL << 50U, 16LL << 30U));
+    config.program_bytes_max = fields.integer("program_bytes_max", 1, 1LL << 50U, config.program_bytes_max);
     config.settings.candidates_max = static_cast<std::size_t>(fields.integer("candidates_max", 1, 1'000, 16));
     config.settings.jobs_max = static_cast<std::size_t>(fields.integer("jobs_max", 1, 1'000'000, 1'000));
     parent.absorb(std::move(fields));

@@ -27,6 +27,7 @@ struct ProducerConfig {
     std::optional<EnrolmentAuthority> enrolment{};
     std::filesystem::path policy;
     std::uint64_t blob_bytes_max{16ULL << 30U};
+    std::int64_t program_bytes_max{1LL << 30U}; ///< of an archive that a user brings
     producer::Settings settings;
 };
 

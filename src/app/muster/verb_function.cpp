@@ -41,6 +41,12 @@ public:
     void set(link::ProducerClient* link) { link_ = link; }
     [[nodiscard]] std::int64_t epoch() const { return link_->epoch(); }
     Result<void> send(const FromFunction& message) override { return link_->send(message); }
+    Result<void> download(const std::string& sha256,
+                          const std::filesystem::path& file,
+                          std::int64_t bytes_max,
+                          Deadline deadline) override {
+        return link_->download(sha256, file, bytes_max, deadline);
+    }
     Result<void> upload(const std::filesystem::path& file, const std::string& sha256, Deadline deadline) override {
         return link_->upload(file, sha256, deadline);
     }

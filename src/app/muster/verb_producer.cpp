@@ -204,7 +204,8 @@ int serve(ProducerConfig config, Ingredients ingredients) {
                          **artefacts,
                          control,
                          revocations,
-                         [&server](const rest::StillLetIn& stays) { server.recheck(stays); }}};
+                         [&server](const rest::StillLetIn& stays) { server.recheck(stays); },
+                         config.program_bytes_max}};
     control.start((*producer)->epoch(), (*producer)->events());
     auto notifier = Notifier::start(config, (*producer)->outbox());
     if (!notifier) {
