@@ -55,6 +55,9 @@ FAMILIES = {"mlp": build_table, "gru": build_table, "transformer": build_text}
 def build_model(weights):
     """Builds an onnx.ModelProto with the numbers of the archive. Raises WeightsError."""
     family = weights.metadata["family"]
+    if family == "torchscript":
+        raise WeightsError("there is no ONNX of a network that its user brought: only who has its Python can make one, "
+                           "with torch.onnx.export; safetensors has its weights")
     if family not in FAMILIES:
         raise WeightsError(f"there is no ONNX for the family {family}, only for {', '.join(FAMILIES)}")
     if sum(tensor.nbytes for tensor in weights.tensors.values()) > FILE_BYTES_MAX:

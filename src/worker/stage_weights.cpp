@@ -111,8 +111,8 @@ void export_gathered(
     const std::size_t header = header_of(shapes, recipe).size();
     const auto bytes = static_cast<std::size_t>(elements_of(shapes) * number_bytes(recipe));
     const Mapping weights{weights_fd, header + bytes};
-    const torch::jit::Module module = user_model != nullptr ? user_model->module(Weights::absent).value()
-                                                            : build_for_use(recipe, preprocessing);
+    const torch::jit::Module module =
+        user_model != nullptr ? user_model->module(Weights::absent).value() : build_for_use(recipe, preprocessing);
     std::size_t offset = header;
     for (const ParameterShape& shape : shapes) {
         set_parameter(module, shape.name, at::from_blob(weights.at(offset), shape.sizes, scalar_type(recipe)));
