@@ -60,6 +60,10 @@ TORCH_LIBRARY_FRAGMENT(muster, library) {
     library.def("linear(Tensor x, Tensor weight, Tensor bias) -> Tensor", &linear);
 }
 
+const char* accumulating_linear() {
+    return "muster.linear";
+}
+
 AccumulationScope::AccumulationScope() : before_{accumulates} {
     accumulates = true;
 }

@@ -23,6 +23,7 @@ private:
 
 /// The operator's name in the source of a network, which is defined with operator_resolver(): called as torch.linear
 /// is, x [..., inputs], weight [outputs, inputs], bias [outputs].
-inline constexpr const char* accumulating_linear = "muster.linear";
+/// A function, so that whoever uses the name links the operator.
+[[nodiscard]] const char* accumulating_linear();
 
 } // namespace muster::worker

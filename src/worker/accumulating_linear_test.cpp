@@ -37,7 +37,7 @@ TEST(AccumulatingLinear, gives_the_numbers_and_gradients_of_torch_in_place) {
         if (within) {
             scope.emplace();
         }
-        Layer own{accumulating_linear};
+        Layer own{accumulating_linear()};
         Layer torchs{"torch.linear"};
         const void* gradient = nullptr;
         for (int micro = 0; micro < 3; ++micro) {
@@ -60,7 +60,7 @@ TEST(AccumulatingLinear, gives_the_numbers_and_gradients_of_torch_in_place) {
 
 TEST(AccumulatingLinear, leaves_out_the_gradient_of_an_input_that_needs_none) {
     const AccumulationScope scope;
-    Layer layer{accumulating_linear};
+    Layer layer{accumulating_linear()};
     layer(inputs(0).detach()).sum().backward();
     EXPECT_TRUE(layer.weight.grad().defined());
     const at::NoGradGuard no_grad;

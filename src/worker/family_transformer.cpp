@@ -80,7 +80,7 @@ public:
         for (std::size_t at = source.find('$'); at != std::string::npos; at = source.find('$')) {
             source.replace(at, 2, dropout_call(source.substr(at + 1, 1), site++, dropout_));
         }
-        const std::string linear = weights_ == Weights::drawn ? accumulating_linear : "torch.linear";
+        const std::string linear = weights_ == Weights::drawn ? accumulating_linear() : "torch.linear";
         constexpr std::string_view mark = "@linear";
         for (std::size_t at = source.find(mark); at != std::string::npos; at = source.find(mark)) {
             source.replace(at, mark.size(), linear);
