@@ -378,13 +378,15 @@ private:
         if (const auto* prepare = std::get_if<Prepare>(&message)) {
             if (function.on_prepare == Reply::yes) {
                 held.state = "prepared";
-                say(function,
-                    Prepared{prepare->job,
-                             {.rows = 20'000, .digest = function.matrix_digest},
-                             18'000,
-                             2'000,
-                             500,
-                             {"delay_ms"}});
+                Prepared prepared;
+                prepared.job = prepare->job;
+                prepared.matrix.rows = 20'000;
+                prepared.matrix.digest = function.matrix_digest;
+                prepared.training_rows = 18'000;
+                prepared.validation_rows = 2'000;
+                prepared.parameters = 500;
+                prepared.outputs = {"delay_ms"};
+                say(function, std::move(prepared));
             } else if (function.on_prepare == Reply::fail) {
                 say(function, Failed{prepare->job, 0, "column delay_ms is not there"});
             }
