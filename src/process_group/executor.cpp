@@ -92,4 +92,9 @@ std::size_t Executor::threads() const {
     return state_->threads.size();
 }
 
+std::size_t Executor::idle_threads() const {
+    const std::scoped_lock lock{state_->mutex};
+    return state_->idle;
+}
+
 } // namespace muster::process_group

@@ -25,6 +25,8 @@ public:
     void run(std::function<void()> task);
     /// Threads that exist now.
     [[nodiscard]] std::size_t threads() const;
+    /// Those of them that wait for a task.
+    [[nodiscard]] std::size_t idle_threads() const;
 
 private:
     struct State;
