@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 namespace muster::planner {
 namespace {
@@ -152,15 +151,26 @@ PlanCandidate priced(const Question& question,
     return candidate;
 }
 
+Subset holders_of(const Question& question) {
+    Subset holders;
+    for (std::size_t i = 0; i < question.candidates.size(); ++i) {
+        if (question.candidates[i].holds_data) {
+            holders.push_back(i);
+        }
+    }
+    return holders;
+}
+
 std::vector<Subset> subsets_of(const Question& question) {
-    const std::size_t count = question.candidates.size();
+    const Subset holders = holders_of(question);
+    const std::size_t count = holders.size();
     std::vector<Subset> subsets;
     if (count <= exhaustive_max) {
         for (std::size_t bits = 1; bits < (std::size_t{1} << count); ++bits) {
             Subset subset;
             for (std::size_t i = 0; i < count; ++i) {
                 if ((bits >> i & 1U) != 0) {
-                    subset.push_back(i);
+                    subset.push_back(holders[i]);
                 }
             }
             if (subset.size() > 1) {
@@ -169,8 +179,7 @@ std::vector<Subset> subsets_of(const Question& question) {
         }
         return subsets;
     }
-    Subset order(count);
-    std::iota(order.begin(), order.end(), std::size_t{0});
+    Subset order = holders;
     std::ranges::sort(order, {}, [&](std::size_t index) {
         const auto line = question.candidates[index].calibration.fit();
         return line.fixed + line.per_row * static_cast<double>(question.batch);

@@ -13,7 +13,10 @@ namespace muster::planner {
 /// Positions in Question::candidates.
 using Subset = std::vector<std::size_t>;
 
-/// Subsets of at least two members worth pricing.
+/// Those that hold the data, and so can read rows.
+[[nodiscard]] Subset holders_of(const Question& question);
+
+/// Subsets of at least two members worth pricing, each of which holds the data.
 [[nodiscard]] std::vector<Subset> subsets_of(const Question& question);
 
 /// Bytes of the optimizer's whole state.

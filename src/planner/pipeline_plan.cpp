@@ -83,7 +83,8 @@ StageFunction function_of(const Candidate& candidate, const Calibration& referen
     return {.speed = speed_of(candidate.calibration, reference, micro_batches),
             .memory_bytes = candidate.memory_bytes,
             .base_bytes = candidate.calibration.base_bytes + group_bytes + working + tensors_on_the_way * largest,
-            .bytes_per_second = link_rate(candidate)};
+            .bytes_per_second = link_rate(candidate),
+            .may_be_first = candidate.holds_data};
 }
 
 /// What the stage sends in a step: activations forth, gradients back.

@@ -1,56 +1,16 @@
 /// When a model is split over functions, and how.
 #include "base/testing_text.h"
 #include "planner/pipeline_plan.h"
+#include "planner/testing_chain.h"
 
 #include <gtest/gtest.h>
 
 namespace muster::planner {
 namespace {
 
-constexpr std::int64_t mb = 1'000'000;
-
-/// A function that has measured a chain of an embedding, `layers` blocks and a head, each block 10 ms and 40 MB of
-/// state at speed 1, with micro-batches of 4 of 32 rows.
-Candidate function(const std::string& name, double speed, std::int64_t memory_mb, int layers = 10) {
-    Candidate candidate{.dn = "MLTrainingFunction=" + name, .memory_bytes = memory_mb * mb, .cpu_cores = 1.0};
-    Calibration& measured = candidate.calibration;
-    measured.micro_rows = 4;
-    measured.base_bytes = 36 * mb; // 100 MB with what a group takes
-    measured.bytes_per_second = 1e9;
-    const auto add = [&](const std::string& block, double seconds, std::int64_t state_mb) {
-        measured.blocks.push_back({.name = block,
-                                   .seconds = seconds / speed,
-                                   .update_seconds = 0.2 * seconds / speed,
-                                   .state_bytes = state_mb * mb,
-                                   .activation_bytes = 5 * mb,
-                                   .working_bytes = 4 * mb,
-                                   .input_bytes = mb / 2});
-    };
-    add("embedding", 0.001, 20);
-    for (int i = 1; i <= layers; ++i) {
-        add("block " + std::to_string(i), 0.01, 40);
-    }
-    add("head", 0.004, 20);
-    const double whole = 0.105 * static_cast<double>(layers) / 10.0 / speed;
-    measured.parameter_bytes = (20 + 40 * layers + 20) * mb / 4;
-    for (const std::int64_t batch : {4, 8, 16}) {
-        measured.steps.push_back({batch, whole * static_cast<double>(batch) / 4.0});
-    }
-    measured.memory = {{4, 100 * mb + 4 * measured.parameter_bytes + 60 * mb},
-                       {16, 100 * mb + 4 * measured.parameter_bytes + 240 * mb}};
-    return candidate;
-}
-
-Question question_of(std::vector<Candidate> candidates) {
-    return {.candidates = std::move(candidates), .batch = 32, .steps = 100};
-}
-
-const PlanCandidate& chosen(const Result<Plan>& plan) {
-    return plan->chosen_candidate();
-}
-
 TEST(PipelinePlan, splits_a_model_that_fits_no_function) {
-    const auto plan = decide(question_of({function("a", 1.0, 400), function("b", 1.0, 400), function("c", 1.0, 400)}));
+    const auto plan = decide(
+        question_of({chain_function("a", 1.0, 400), chain_function("b", 1.0, 400), chain_function("c", 1.0, 400)}));
     ASSERT_TRUE(plan.ok()) << plan.error().text();
     EXPECT_EQ(chosen(plan).strategy, Strategy::pipeline);
     EXPECT_EQ(chosen(plan).micro_rows, 4);
@@ -71,7 +31,7 @@ TEST(PipelinePlan, splits_a_model_that_fits_no_function) {
 }
 
 TEST(PipelinePlan, gives_a_slow_function_fewer_blocks) {
-    auto question = question_of({function("fast", 1.0, 0), function("slow", 0.5, 0)});
+    auto question = question_of({chain_function("fast", 1.0, 0), chain_function("slow", 0.5, 0)});
     question.strategy = DistributionKind::pipeline;
     const auto plan = decide(question);
     ASSERT_TRUE(plan.ok()) << plan.error().text();
@@ -84,7 +44,7 @@ TEST(PipelinePlan, gives_a_slow_function_fewer_blocks) {
 }
 
 TEST(PipelinePlan, splits_where_gradients_would_wait_for_a_thin_link) {
-    auto wide = question_of({function("a", 1.0, 0), function("b", 1.0, 0)});
+    auto wide = question_of({chain_function("a", 1.0, 0), chain_function("b", 1.0, 0)});
     const auto by_rows = decide(wide);
     ASSERT_TRUE(by_rows.ok());
     EXPECT_NE(chosen(by_rows).strategy, Strategy::pipeline);
@@ -100,7 +60,7 @@ TEST(PipelinePlan, splits_where_gradients_would_wait_for_a_thin_link) {
 }
 
 TEST(PipelinePlan, recomputes_where_activations_do_not_fit) {
-    auto question = question_of({function("a", 1.0, 400), function("b", 1.0, 400)});
+    auto question = question_of({chain_function("a", 1.0, 400), chain_function("b", 1.0, 400)});
     question.strategy = DistributionKind::pipeline;
     for (Candidate& candidate : question.candidates) {
         for (BlockCost& block : candidate.calibration.blocks) {
@@ -120,7 +80,7 @@ TEST(PipelinePlan, recomputes_where_activations_do_not_fit) {
 }
 
 TEST(PipelinePlan, does_what_the_recipe_asks_for) {
-    auto question = question_of({function("a", 1.0, 0), function("b", 1.0, 0)});
+    auto question = question_of({chain_function("a", 1.0, 0), chain_function("b", 1.0, 0)});
     question.strategy = DistributionKind::one_function;
     EXPECT_EQ(chosen(decide(question)).strategy, Strategy::one_function);
     question.strategy = DistributionKind::data_parallel;
@@ -130,16 +90,16 @@ TEST(PipelinePlan, does_what_the_recipe_asks_for) {
 }
 
 TEST(PipelinePlan, says_what_is_missing) {
-    const auto small = decide(question_of({function("a", 1.0, 110), function("b", 1.0, 140)}));
+    const auto small = decide(question_of({chain_function("a", 1.0, 110), chain_function("b", 1.0, 140)}));
     ASSERT_FALSE(small.ok());
     EXPECT_TRUE(has(small.error().message, "nor does it fit in stages: block \"block 1\" fits no function"));
     EXPECT_TRUE(has(small.error().message, "the nearest one offers 140 MB"));
 
-    auto alone = question_of({function("a", 1.0, 0)});
+    auto alone = question_of({chain_function("a", 1.0, 0)});
     alone.strategy = DistributionKind::pipeline;
     EXPECT_TRUE(has(decide(alone).error().message, "a model is split over several functions, and there is only one"));
 
-    auto flat = question_of({function("a", 1.0, 0), function("b", 1.0, 0)});
+    auto flat = question_of({chain_function("a", 1.0, 0), chain_function("b", 1.0, 0)});
     flat.strategy = DistributionKind::pipeline;
     flat.candidates[1].calibration.blocks.clear();
     EXPECT_TRUE(has(decide(flat).error().message, "the model is no chain of blocks and cannot be split"));

@@ -9,7 +9,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
 #include <optional>
 
 namespace muster::planner {
@@ -41,21 +40,24 @@ PlanCandidate equal_shares(const Question& question, const Subset& members) {
     return priced(question, members, rows, "data, equal shares");
 }
 
+bool all_hold_data(const Question& question) {
+    return std::ranges::all_of(question.candidates, &Candidate::holds_data);
+}
+
+/// REQUIRES: one function holds the data.
+std::size_t largest_holder(const Question& question) {
+    return std::ranges::max(
+        holders_of(question), {}, [&](std::size_t index) { return question.candidates[index].memory_bytes; });
+}
+
 Error nothing_fits(const Question& question) {
-    const Candidate* best = nullptr;
-    for (const Candidate& candidate : question.candidates) {
-        if (best == nullptr || candidate.memory_bytes > best->memory_bytes) {
-            best = &candidate;
-        }
-    }
-    if (best == nullptr) {
-        return {ErrorCode::unavailable, "no function takes part"};
-    }
+    const Candidate& best = question.candidates[largest_holder(question)];
     return {ErrorCode::unavailable,
-            fmt::format("the model does not fit: one row needs {} MB, the best available function {} offers {} MB",
-                        best->calibration.memory_at(1) / mega,
-                        best->dn,
-                        best->memory_bytes / mega)};
+            fmt::format("the model does not fit: one row needs {} MB, the best available function {}{} offers {} MB",
+                        best.calibration.memory_at(1) / mega,
+                        all_hold_data(question) ? "" : "of those that hold the data, ",
+                        all_hold_data(question) ? best.dn : best.dn + ",",
+                        best.memory_bytes / mega)};
 }
 
 /// "equal shares wait 39 ms a step for gnb-1 (measured 0.47x of the mean)"
@@ -75,8 +77,8 @@ std::string cost_of_equality(const PlanCandidate& equal) {
 
 std::optional<PlanCandidate> best_alone(const Question& question) {
     std::optional<PlanCandidate> best;
-    for (std::size_t i = 0; i < question.candidates.size(); ++i) {
-        auto one = by_speed(question, {i});
+    for (const std::size_t index : holders_of(question)) {
+        auto one = by_speed(question, {index});
         if (one && (!best || one->step_seconds < best->step_seconds)) {
             best = std::move(one);
         }
@@ -114,19 +116,15 @@ std::string missing_memory(const Question& question, const PlanCandidate& candid
 
 /// One function for all rows, only to show what it would need.
 PlanCandidate too_large_alone(const Question& question) {
-    const auto most = std::ranges::max_element(question.candidates, {}, &Candidate::memory_bytes);
-    const auto index = static_cast<std::size_t>(most - question.candidates.begin());
-    PlanCandidate large = priced(question, {index}, {question.batch}, "one function");
+    PlanCandidate large = priced(question, {largest_holder(question)}, {question.batch}, "one function");
     large.reason =
         "rejected: " + (large.fits ? "the recipe asks for several functions" : missing_memory(question, large));
     return large;
 }
 
-/// Equal shares for all, only to show what they would cost.
+/// Equal shares for all that hold the data, only to show what they would cost.
 PlanCandidate equal_for_all(const Question& question) {
-    Subset all(question.candidates.size());
-    std::iota(all.begin(), all.end(), std::size_t{0});
-    PlanCandidate equal = equal_shares(question, all);
+    PlanCandidate equal = equal_shares(question, holders_of(question));
     equal.reason = "rejected: " + (equal.fits ? cost_of_equality(equal) : missing_memory(question, equal));
     return equal;
 }
@@ -199,11 +197,31 @@ Result<Plan> only_sharded(const Question& question, std::optional<PlanCandidate>
     return plan;
 }
 
+/// Rows are shared by those that read them.
+Error too_few_hold_data(const Question& question) {
+    return {
+        ErrorCode::unavailable,
+        fmt::format("the recipe asks for data parallelism: it needs two functions that hold the data, and of {} that "
+                    "take part one does",
+                    question.candidates.size())};
+}
+
+Error nobody_holds_data(const Question& question) {
+    return {ErrorCode::unavailable,
+            question.candidates.empty()
+                ? "no function takes part"
+                : fmt::format("none of {} functions that take part holds the data", question.candidates.size())};
+}
+
 /// One function or data parallelism. Errors: unavailable, when neither fits.
 Result<Plan> decide_on_rows(const Question& question) {
     auto one = question.strategy == DistributionKind::data_parallel ? std::nullopt : best_alone(question);
     auto many = question.strategy == DistributionKind::one_function ? std::nullopt : best_together(question);
-    const bool several = question.candidates.size() > 1 && question.strategy != DistributionKind::one_function;
+    const std::size_t holders = holders_of(question).size();
+    if (question.strategy == DistributionKind::data_parallel && holders < 2) {
+        return too_few_hold_data(question);
+    }
+    const bool several = holders > 1 && question.strategy != DistributionKind::one_function;
     if (question.state == StateKind::sharded && several) {
         return only_sharded(question, std::move(one));
     }
@@ -223,14 +241,15 @@ Result<Plan> decide_on_rows(const Question& question) {
     if (one) {
         plan.candidates.push_back(std::move(*one));
     }
-    if (question.candidates.size() > 1) {
+    if (holders > 1) {
         plan.candidates.push_back(equal_for_all(question));
     }
     if (!many) {
         plan.chosen = 0;
         plan.why = question.strategy == DistributionKind::one_function ? "the recipe asks for one function"
                    : question.candidates.size() == 1                   ? "one function is available and the job fits it"
-                                                                       : "no several functions fit the job";
+                   : holders == 1 ? "one function holds the data and the job fits it"
+                                  : "no several functions fit the job";
         plan.candidates.front().reason = "chosen: " + plan.why;
         return plan;
     }
@@ -246,8 +265,16 @@ Result<Plan> decide_on_rows(const Question& question) {
     return plan;
 }
 
-/// "block 0 to 5 at gnb-1, 6 to 11 at gnb-2"
-std::string words_of_stages(const PlanCandidate& pipeline) {
+/// "; gnb-1 holds the data"; empty, when all members do.
+std::string words_of_data(const Question& question, const PlanCandidate& pipeline) {
+    const bool all = std::ranges::all_of(pipeline.members, [&](const PlanMember& member) {
+        return std::ranges::find(question.candidates, member.dn, &Candidate::dn)->holds_data;
+    });
+    return all ? "" : fmt::format("; {} holds the data", nrm::short_name(pipeline.members.front().dn));
+}
+
+/// "blocks 0 to 5 at gnb-1, 6 to 11 at gnb-2"
+std::string words_of_stages(const Question& question, const PlanCandidate& pipeline) {
     std::string words;
     for (const PlanMember& member : pipeline.members) {
         words += fmt::format("{}{} to {} at {}",
@@ -256,7 +283,7 @@ std::string words_of_stages(const PlanCandidate& pipeline) {
                              member.stage.end() - 1,
                              nrm::short_name(member.dn));
     }
-    return words;
+    return words + words_of_data(question, pipeline);
 }
 
 /// Nothing but a split fits, or the recipe asks for it: shows beside it what one function would need.
@@ -268,7 +295,7 @@ Plan only_split(const Question& question, PlanCandidate pipeline, const std::str
     } else {
         plan.candidates.push_back(too_large_alone(question));
     }
-    plan.why = why + "; " + words_of_stages(pipeline);
+    plan.why = why + "; " + words_of_stages(question, pipeline);
     pipeline.reason = "chosen: " + plan.why;
     plan.candidates.push_back(std::move(pipeline));
     plan.chosen = plan.candidates.size() - 1;
@@ -283,7 +310,7 @@ void compare(const Question& question, Plan& plan, PlanCandidate pipeline) {
         plan.why = fmt::format("the model is split: predicted {:.2f}x as fast as \"{}\"; {}",
                                gain,
                                before.name,
-                               words_of_stages(pipeline));
+                               words_of_stages(question, pipeline));
         before.reason = fmt::format("rejected: {:.2f}x slower than a split model", gain);
         pipeline.reason = "chosen: " + plan.why;
         plan.chosen = plan.candidates.size();
@@ -296,6 +323,9 @@ void compare(const Question& question, Plan& plan, PlanCandidate pipeline) {
 } // namespace
 
 Result<Plan> decide(const Question& question) {
+    if (holders_of(question).empty()) {
+        return nobody_holds_data(question);
+    }
     auto pipeline = best_pipeline(question);
     if (question.strategy == DistributionKind::pipeline) {
         if (!pipeline) {
@@ -308,7 +338,10 @@ Result<Plan> decide(const Question& question) {
         return plan;
     }
     if (!plan && pipeline) {
-        return only_split(question, std::move(*pipeline), "the job fits no single function's memory");
+        return only_split(question,
+                          std::move(*pipeline),
+                          all_hold_data(question) ? "the job fits no single function's memory"
+                                                  : "the job fits no function that holds the data");
     }
     if (!plan && pipeline.error().code == ErrorCode::unavailable) {
         return Error{plan.error().code,

@@ -21,6 +21,8 @@ struct Candidate {
     Calibration calibration;     ///< fit(), memory_at(), links
     std::int64_t memory_bytes{}; ///< offered; 0: no limit known
     double cpu_cores{};          ///< offered; below 2 nothing is left over to communicate while computing
+    bool holds_data{true};       ///< has the training rows itself; one that has not can hold a stage of a split model
+                                 ///< which is not the first, and nothing else
 };
 
 /// What is to be decided.
@@ -43,8 +45,9 @@ struct Question {
 /// A model that is a chain of blocks may be split (pipeline): when it fits no other way, when that is faster by more
 /// than the model's error, or when the recipe asks for it.
 /// The optimizer's state is cut over the members (ZeRO-1) when it fits no other way, or when the recipe asks for it.
-/// Errors: unavailable, when no way fits into memory or none is as the recipe asks; names the best available function
-/// and the missing amount.
+/// Rows are read by functions that hold the data: the others take part in a split model only, behind its first stage.
+/// Errors: unavailable, when no way fits into memory or none is as the recipe asks, or too few functions hold the data;
+/// names the best available function and the missing amount.
 [[nodiscard]] Result<Plan> decide(const Question& question);
 
 } // namespace muster::planner

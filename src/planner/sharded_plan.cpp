@@ -65,9 +65,9 @@ std::optional<PlanCandidate> sharded_over(const Question& question, const Subset
 /// Why not even all functions together do.
 Error too_small(const Question& question) {
     Subset able; // the others have no room for the model itself
-    for (std::size_t i = 0; i < question.candidates.size(); ++i) {
-        if (batch_cap(question, question.candidates[i], 0.0) > 0) {
-            able.push_back(i);
+    for (const std::size_t index : holders_of(question)) {
+        if (batch_cap(question, question.candidates[index], 0.0) > 0) {
+            able.push_back(index);
         }
     }
     if (able.empty()) {
@@ -102,8 +102,9 @@ std::vector<double> state_shares(std::span<const std::int64_t> free_bytes, std::
 }
 
 Result<PlanCandidate> best_sharded(const Question& question) {
-    if (question.candidates.size() < 2) {
-        return Error{ErrorCode::invalid_argument, "optimizer state is sharded over several functions"};
+    if (holders_of(question).size() < 2) {
+        return Error{ErrorCode::invalid_argument,
+                     "optimizer state is sharded over several functions that hold the data"};
     }
     std::optional<PlanCandidate> best;
     for (const Subset& subset : subsets_of(question)) {

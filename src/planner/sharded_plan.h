@@ -16,8 +16,8 @@ namespace muster::planner {
 [[nodiscard]] std::vector<double> state_shares(std::span<const std::int64_t> free_bytes, std::int64_t state_bytes);
 
 /// The fastest way of several functions whose memory together holds rows and state.
-/// Errors: invalid_argument, for fewer than two functions; unavailable, when all functions together are too small, with
-/// the missing amount.
+/// Errors: invalid_argument, for fewer than two functions that hold the data; unavailable, when all functions together
+/// are too small, with the missing amount.
 [[nodiscard]] Result<PlanCandidate> best_sharded(const Question& question);
 
 } // namespace muster::planner

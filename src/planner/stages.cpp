@@ -32,9 +32,13 @@ public:
     [[nodiscard]] std::size_t size() const { return blocks_.size(); }
     [[nodiscard]] const ChainBlock& block(std::size_t index) const { return blocks_[index]; }
 
-    /// Blocks begin to end - 1 on a function with `after` stages behind it; nothing, when memory does not allow it.
+    /// Blocks begin to end - 1 on a function with `after` stages behind it; nothing, when memory does not allow it or
+    /// the function may not be first.
     [[nodiscard]] std::optional<Stage>
     stage(const StageFunction& function, std::size_t begin, std::size_t end, std::size_t after) const {
+        if (begin == 0 && !function.may_be_first) {
+            return std::nullopt;
+        }
         for (const bool recompute : {false, true}) {
             const auto memory = memory_bytes(function, begin, end, after, recompute);
             if (function.memory_bytes <= 0 || memory <= function.memory_bytes) {
@@ -134,7 +138,7 @@ private:
             }
             const auto stage = chain_.stage(functions_[order_[function]], begin, end, count - 1);
             if (!stage) {
-                break; // more blocks need more memory
+                break; // more blocks need more memory, and begin where these do
             }
             const double cost = join(stage->seconds, rest);
             if (stage->seconds <= limit && cost < best.cost) {
@@ -213,24 +217,35 @@ std::int64_t megabytes(std::int64_t bytes) {
 }
 
 Error nothing_fits(const Chain& chain, std::span<const StageFunction> functions) {
+    const auto firsts = static_cast<std::size_t>(std::ranges::count_if(functions, &StageFunction::may_be_first));
+    if (firsts == 0) {
+        return {ErrorCode::unavailable, "the first stage reads the data, and no function holds it"};
+    }
     for (std::size_t index = 0; index < chain.size(); ++index) {
         const auto missing = [&](const StageFunction& function) {
+            if (index == 0 && !function.may_be_first) {
+                return std::numeric_limits<std::int64_t>::max();
+            }
             return function.memory_bytes <= 0 ? std::numeric_limits<std::int64_t>::min()
                                               : chain.least_memory(function, index) - function.memory_bytes;
         };
         const auto& nearest = *std::ranges::min_element(functions, {}, missing);
         if (missing(nearest) > 0) {
             return {ErrorCode::unavailable,
-                    fmt::format("block \"{}\" fits no function: alone it needs {} MB, the nearest one offers {} MB",
+                    fmt::format("block \"{}\" fits no function{}: alone it needs {} MB, the nearest one offers {} MB",
                                 chain.block(index).name,
+                                index == 0 && firsts < functions.size() ? " that holds the data" : "",
                                 megabytes(chain.least_memory(nearest, index)),
                                 nearest.memory_bytes / mega)};
         }
     }
     return {ErrorCode::unavailable,
-            fmt::format("each block fits some function, but no cut of the {} blocks fits {} functions together",
+            fmt::format("each block fits some function, but no cut of the {} blocks fits {} functions together{}",
                         chain.size(),
-                        functions.size())};
+                        functions.size(),
+                        firsts < functions.size()
+                            ? fmt::format(", of which {} with the data for the first stage", firsts)
+                            : "")};
 }
 
 } // namespace
@@ -279,6 +294,12 @@ Result<Cut> cut(std::span<const ChainBlock> blocks,
         std::ranges::sort(order, std::greater<std::uint64_t>{}, [&](std::size_t index) {
             return static_cast<std::uint64_t>(memory(index));
         });
+        // Exchanges begin with a way that works, if there is one: a function that may be first is.
+        const auto first =
+            std::ranges::find_if(order, [&](std::size_t index) { return functions[index].may_be_first; });
+        if (first != order.end()) {
+            std::rotate(order.begin(), first, first + 1);
+        }
         consider();
         bool better = true;
         for (int round = 0; better && round < exchange_rounds_max; ++round) {

@@ -27,6 +27,7 @@ struct StageFunction {
     std::int64_t memory_bytes{}; ///< it offers; 0: no limit known
     std::int64_t base_bytes{};   ///< its process takes without any block
     double bytes_per_second{};   ///< of its link; 0: not measured, which counts as free
+    bool may_be_first{true};     ///< it holds the rows, which the first block takes
 };
 
 /// A run of blocks on one function.
@@ -49,9 +50,9 @@ struct Cut {
 
 /// Cuts `blocks` over `functions` in their order, some of which may stay unused, so that the slowest stage is as fast
 /// as memory allows; among equals the shorter way through all stages wins. A stage recomputes where it would not fit
-/// otherwise. O(L^2 S^2) for L blocks and S functions.
+/// otherwise, and the first one is at a function that may be first. O(L^2 S^2) for L blocks and S functions.
 /// Errors: invalid_argument, for no block, no function or no micro-batch; unavailable, when no cut fits: a block that
-/// alone exceeds every function is named with the smallest memory that would do.
+/// alone exceeds every function that may hold it is named with the smallest memory that would do.
 [[nodiscard]] Result<Cut>
 cut_in_order(std::span<const ChainBlock> blocks, std::span<const StageFunction> functions, int micro_batches);
 
