@@ -27,8 +27,6 @@ public:
 
     /// Copies the rows with these numbers. Any count from 0 to rows_max.
     [[nodiscard]] Batch gather(const Matrix& matrix, std::span<const std::int64_t> numbers);
-    /// Tokens of a sample; 0: rows of a table.
-    [[nodiscard]] std::int64_t sequence() const { return sequence_; }
     /// Copies the inputs only, of a table.
     [[nodiscard]] at::Tensor gather_rows(const Matrix& matrix, std::span<const std::int64_t> numbers);
 

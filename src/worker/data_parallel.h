@@ -23,7 +23,10 @@ public:
 
     StepOutcome step(const Matrix& matrix, std::span<const std::int64_t> rows, bool stop_wanted) override;
     [[nodiscard]] Interval own_part(Interval whole) const override { return ranks_.own_part(whole); }
-    at::Tensor forward(const at::Tensor& rows) override { return program_.forward(rows); }
+    [[nodiscard]] bool reads_rows() const override { return true; }
+    Outputs forward(std::int64_t /*count*/, const Batch& batch) override {
+        return {program_.forward(batch.rows), batch.target};
+    }
     [[nodiscard]] std::int64_t forward_rows_max() const override { return 0; }
     [[nodiscard]] std::int64_t state_bytes() const override { return step_.state_bytes(); }
     [[nodiscard]] std::string parameters_digest() override { return program_.parameters_digest(); }

@@ -29,18 +29,21 @@ std::int64_t rows_of_chunk(const Recipe& recipe, const Engine& engine) {
 Evaluator::Evaluator(
     Engine& engine, const ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks)
     : engine_{engine}, program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks},
-      chunk_rows_{rows_of_chunk(recipe, engine)}, buffer_{recipe, preprocessing, chunk_rows_} {}
+      sequence_{recipe.data.text ? recipe.data.text->sequence : 0}, chunk_rows_{rows_of_chunk(recipe, engine)} {
+    if (engine.reads_rows()) {
+        buffer_.emplace(recipe, preprocessing, chunk_rows_);
+    }
+}
 
 template <typename Each>
 void Evaluator::for_own_outputs(const Matrix& matrix, std::span<const std::int64_t> rows, Each each) {
     const Interval own = engine_.own_part({0, std::ssize(rows)});
     for (std::int64_t begin = own.begin; begin < own.end; begin += chunk_rows_) {
         const std::int64_t count = std::min(chunk_rows_, own.end - begin);
-        const Batch batch =
-            buffer_.gather(matrix, rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
-        const at::Tensor outputs = engine_.forward(batch.rows);
-        if (outputs.defined()) {
-            each(outputs, begin, batch);
+        const auto piece = rows.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+        const Outputs outputs = engine_.forward(count, buffer_ ? buffer_->gather(matrix, piece) : Batch{});
+        if (outputs.values.defined()) {
+            each(outputs, begin);
         }
     }
 }
@@ -52,17 +55,18 @@ std::vector<Score> Evaluator::text_scores(const Matrix& matrix, std::span<const 
         return {};
     }
     at::Tensor sums = at::zeros({2, std::ssize(samples)}, at::kDouble); // losses, right guesses
-    for_own_outputs(matrix, samples, [&](const at::Tensor& outputs, std::int64_t begin, const Batch& batch) {
+    for_own_outputs(matrix, samples, [&](const Outputs& outputs, std::int64_t begin) {
+        const at::Tensor& target = outputs.target;
         const at::Tensor losses =
-            at::cross_entropy_loss(outputs.flatten(0, 1), batch.target.flatten(), {}, at::Reduction::None);
+            at::cross_entropy_loss(outputs.values.flatten(0, 1), target.flatten(), {}, at::Reduction::None);
         const auto put = [&](std::int64_t which, const at::Tensor& values) {
             sums[which].narrow(0, begin, values.size(0)).copy_(values);
         };
-        put(0, losses.view_as(batch.target).sum(1, false, at::kDouble));
-        put(1, outputs.argmax(2).eq(batch.target).sum(1));
+        put(0, losses.view_as(target).sum(1, false, at::kDouble));
+        put(1, outputs.values.argmax(2).eq(target).sum(1));
     });
     ranks_.sum(sums);
-    const double tokens = static_cast<double>(std::ssize(samples) * buffer_.sequence());
+    const double tokens = static_cast<double>(std::ssize(samples) * sequence_);
     return {{"accuracy", 100.0 * sums[1].sum().item<double>() / tokens},
             {"log_loss", sums[0].sum().item<double>() / tokens}};
 }
@@ -73,11 +77,14 @@ std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::
         return text_scores(matrix, rows);
     }
     at::Tensor all = at::zeros({std::ssize(rows), outputs_}, at::kDouble);
-    for_own_outputs(matrix, rows, [&](const at::Tensor& outputs, std::int64_t begin, const Batch& /*batch*/) {
-        all.narrow(0, begin, outputs.size(0)).copy_(program_.finish(outputs));
+    for_own_outputs(matrix, rows, [&](const Outputs& outputs, std::int64_t begin) {
+        all.narrow(0, begin, outputs.values.size(0)).copy_(program_.finish(outputs.values));
     });
     if (all.numel() > 0) {
         ranks_.sum(all); // each prediction is zero at all ranks but one: the sum is exact
+    }
+    if (!matrix.held) {
+        return {};
     }
     const std::vector<float> targets = targets_of(matrix, rows);
     return scores_of({.task = task_,

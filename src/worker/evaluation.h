@@ -8,6 +8,7 @@
 #include "worker/ranks.h"
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -24,14 +25,14 @@ public:
               Ranks& ranks);
 
     /// Computes the scores on rows of `matrix`. Every rank predicts its part of the rows, all get all predictions and
-    /// compute the same scores, so neither the scores nor what is decided by them depends on the shares.
-    /// Throws what the group throws.
+    /// compute the same scores, so neither the scores nor what is decided by them depends on the shares. At a rank that
+    /// does not hold the data they may be empty. Throws what the group throws.
     /// Of a text, `rows` are the first ones of samples.
     [[nodiscard]] std::vector<Score> scores(const Matrix& matrix, std::span<const std::int64_t> rows);
 
 private:
-    /// Calls `each` with the outputs of a piece of this rank's part of `rows`, where it begins in the whole, and its
-    /// batch; not at ranks that do not hold the end of the model.
+    /// Calls `each` with the outputs of a piece of this rank's part of `rows` and where it begins in the whole; not at
+    /// ranks that do not hold the end of the model.
     template <typename Each>
     void for_own_outputs(const Matrix& matrix, std::span<const std::int64_t> rows, Each each);
     std::vector<Score> text_scores(const Matrix& matrix, std::span<const std::int64_t> samples);
@@ -41,8 +42,9 @@ private:
     TaskKind task_;
     std::int64_t outputs_;
     Ranks& ranks_;
+    std::int64_t sequence_; ///< tokens of a sample; 0: rows of a table
     std::int64_t chunk_rows_;
-    BatchBuffer buffer_;
+    std::optional<BatchBuffer> buffer_; ///< where rows are read
 };
 
 /// Returns the targets of `rows`.

@@ -4,6 +4,7 @@
 #include "worker/testing_matrix.h"
 #include "worker/testing_ranks.h"
 #include "worker/trainer.h"
+#include "worker/used_rows.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

@@ -20,7 +20,7 @@ Error system_error(const char* name, const char* what) {
 }
 
 Result<Matrix> map_pair(int features, int target, std::int64_t rows, std::int64_t columns, bool test) {
-    Matrix matrix{.features = {}, .target = {}, .rows = rows, .columns = columns};
+    Matrix matrix{.features = {}, .target = {}, .rows = rows, .columns = columns, .held = true};
     auto mapped = MappedFloats::map(features, rows * columns, test ? "test.features" : "train.features");
     if (!mapped) {
         return std::move(mapped).error();
@@ -60,6 +60,21 @@ Result<MappedFloats> MappedFloats::map(int fd, std::int64_t count, const char* n
     return mapped;
 }
 
+Result<MappedFloats> MappedFloats::zeros(std::int64_t count) {
+    MappedFloats mapped;
+    mapped.bytes_ = static_cast<std::size_t>(count) * sizeof(float);
+    if (mapped.bytes_ > 0) {
+        // Pages that are only read are all the kernel's one page of zeros.
+        constexpr int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        void* address = ::mmap(nullptr, mapped.bytes_, PROT_READ, flags, -1, 0);
+        if (address == MAP_FAILED) {
+            return system_error("zeros", "mmap");
+        }
+        mapped.data_ = address;
+    }
+    return mapped;
+}
+
 MappedFloats::~MappedFloats() {
     if (data_ != nullptr) {
         ::munmap(data_, bytes_);
@@ -79,7 +94,10 @@ std::span<const float> MappedFloats::values() const {
     return {static_cast<const float*>(data_), bytes_ / sizeof(float)};
 }
 
-Result<MatrixSet> map_matrices(const MatrixDescriptors& files, const MatrixInfo& info) {
+namespace {
+
+/// Errors: invalid_argument, when no matrix can have these sizes.
+Result<void> check_sizes(const MatrixInfo& info) {
     constexpr std::int64_t cells_max = std::int64_t{1} << 48U; // keeps rows * columns far from overflow
     if (info.rows < 1 || info.columns < 1 || info.test_rows < 0 || info.rows > cells_max / info.columns ||
         info.test_rows > cells_max / info.columns) {
@@ -87,6 +105,15 @@ Result<MatrixSet> map_matrices(const MatrixDescriptors& files, const MatrixInfo&
                      "a matrix of " + std::to_string(info.rows) + " rows, " + std::to_string(info.test_rows) +
                          " test rows and " + std::to_string(info.columns) + " columns cannot be trained on",
                      "matrix.json"};
+    }
+    return {};
+}
+
+} // namespace
+
+Result<MatrixSet> map_matrices(const MatrixDescriptors& files, const MatrixInfo& info) {
+    if (auto checked = check_sizes(info); !checked) {
+        return std::move(checked).error();
     }
     auto train = map_pair(files.train_features, files.train_target, info.rows, info.columns, false);
     if (!train) {
@@ -102,6 +129,30 @@ Result<MatrixSet> map_matrices(const MatrixDescriptors& files, const MatrixInfo&
         set.test = std::move(test).value();
     }
     return set;
+}
+
+Result<MatrixSet> matrices_elsewhere(const MatrixInfo& info) {
+    if (auto checked = check_sizes(info); !checked) {
+        return std::move(checked).error();
+    }
+    const auto zeros = [&](std::int64_t rows) -> Result<Matrix> {
+        auto features = MappedFloats::zeros(rows * info.columns);
+        auto target = MappedFloats::zeros(rows);
+        if (!features || !target) {
+            return features ? std::move(target).error() : std::move(features).error();
+        }
+        return Matrix{.features = std::move(*features),
+                      .target = std::move(*target),
+                      .rows = rows,
+                      .columns = info.columns,
+                      .held = false};
+    };
+    auto train = zeros(info.rows);
+    auto test = zeros(info.test_rows);
+    if (!train || !test) {
+        return train ? std::move(test).error() : std::move(train).error();
+    }
+    return MatrixSet{.train = std::move(*train), .test = std::move(*test)};
 }
 
 Result<MatrixSet> open_matrices(const std::filesystem::path& folder, const MatrixInfo& info) {

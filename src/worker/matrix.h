@@ -18,6 +18,8 @@ public:
     /// Maps the file behind `fd`, which stays the caller's and may be closed afterwards.
     /// Errors: invalid_argument, naming `name`, when the file does not hold exactly `count` numbers; unavailable.
     [[nodiscard]] static Result<MappedFloats> map(int fd, std::int64_t count, const char* name);
+    /// `count` zeros that take no memory. Errors: unavailable.
+    [[nodiscard]] static Result<MappedFloats> zeros(std::int64_t count);
     ~MappedFloats();
     MappedFloats(MappedFloats&& other) noexcept;
     MappedFloats& operator=(MappedFloats&& other) noexcept;
@@ -35,6 +37,7 @@ struct Matrix {
     MappedFloats target;   ///< [rows], raw unit or class index
     std::int64_t rows{};
     std::int64_t columns{};
+    bool held{true}; ///< false: the data is at other functions, and here are zeros of its size
 
     /// Inputs of the sample that ends with a row: it and those before it, [window, columns].
     [[nodiscard]] std::span<const float> inputs_of(std::int64_t index, std::int64_t window) const {
@@ -61,6 +64,10 @@ struct MatrixDescriptors {
 /// Maps the files of already opened descriptors (the worker's sandbox allows no open()).
 /// Errors: invalid_argument, when a file's size disagrees with `info`; unavailable.
 [[nodiscard]] Result<MatrixSet> map_matrices(const MatrixDescriptors& files, const MatrixInfo& info);
+
+/// Stands in for data that this function does not hold: zeros, good for measuring and nothing else.
+/// Errors: invalid_argument, when the sizes are impossible; unavailable.
+[[nodiscard]] Result<MatrixSet> matrices_elsewhere(const MatrixInfo& info);
 
 /// Opens and maps the files of a cache folder. Errors: not_found, and those of map_matrices.
 [[nodiscard]] Result<MatrixSet> open_matrices(const std::filesystem::path& folder, const MatrixInfo& info);

@@ -18,13 +18,15 @@
 namespace muster::worker {
 namespace {
 
-/// Stages of these numbers of blocks.
-std::vector<ModelStage> stages_of(const std::vector<std::int64_t>& blocks, bool recompute = false) {
+/// Stages of these numbers of blocks, of each replica.
+std::vector<ModelStage> stages_of(const std::vector<std::int64_t>& blocks, bool recompute = false, int replicas = 1) {
     std::vector<ModelStage> stages;
-    std::int64_t first = 0;
-    for (const std::int64_t count : blocks) {
-        stages.push_back({first, count, recompute});
-        first += count;
+    for (int i = 0; i < replicas; ++i) {
+        std::int64_t first = 0;
+        for (const std::int64_t count : blocks) {
+            stages.push_back({first, count, recompute});
+            first += count;
+        }
     }
     return stages;
 }
@@ -34,6 +36,7 @@ struct Outcome {
     std::vector<Result<Done>> done;
 };
 
+/// Only where a replica begins is the data.
 Outcome train_in_stages(const TextProblem& problem,
                         const std::vector<ModelStage>& stages,
                         std::int64_t micro_rows,
@@ -51,7 +54,12 @@ Outcome train_in_stages(const TextProblem& problem,
         if (adjust) {
             adjust(static_cast<int>(rank), order);
         }
-        done[rank] = train(program, problem.recipe, problem.preprocessing, problem.matrices, order);
+        const MatrixInfo info{.rows = problem.matrices.train.rows,
+                              .test_rows = problem.matrices.test.rows,
+                              .columns = problem.matrices.train.columns};
+        const MatrixSet elsewhere = matrices_elsewhere(info).value();
+        const MatrixSet& matrices = stages[rank].first_block == 0 ? problem.matrices : elsewhere;
+        done[rank] = train(program, problem.recipe, problem.preprocessing, matrices, order);
         for (const at::Tensor& parameter : program.parameters()) {
             parameters[rank].push_back(parameter.detach().clone());
         }
@@ -133,6 +141,75 @@ TEST(Pipeline, trains_the_model_of_one_process) {
     }
 }
 
+TEST(Pipeline, with_replicas_trains_the_model_of_one_process) {
+    TextProblem problem;
+    problem.recipe.number_type = NumberType::fp64;
+    problem.recipe.epochs = 2;
+    problem.recipe.model.dropout = 0.1;
+    problem.recipe.optimizer.clip_norm = 0.5;
+    const auto alone = train_with(problem, {16});
+    struct Case {
+        std::vector<std::int64_t> blocks;
+        std::vector<std::int64_t> rows; ///< of each replica
+        std::int64_t micro_rows;
+    };
+    for (const Case& each : {Case{{2, 2}, {8, 8}, 4},
+                             Case{{1, 3}, {11, 5}, 3},
+                             Case{{1, 2, 1}, {1, 15}, 4}, // none of a short batch for the first
+                             Case{{3, 1}, {7, 4, 5}, 2}}) {
+        const auto replicas = static_cast<int>(each.rows.size());
+        const auto split = train_in_stages(
+            problem, stages_of(each.blocks, false, replicas), each.micro_rows, [&](int rank, TrainingOrder& order) {
+                for (std::size_t i = 0; i < order.batch_rows.size(); ++i) {
+                    order.batch_rows[i] = each.rows[i / each.blocks.size()];
+                }
+                order.stages[static_cast<std::size_t>(rank)].recompute = rank == 0;
+            });
+        SCOPED_TRACE(testing::PrintToString(each.rows));
+        const std::size_t size = split.parameters.size() / each.rows.size();
+        for (std::size_t replica = 0; replica < each.rows.size(); ++replica) {
+            const auto first = split.parameters.begin() + static_cast<std::ptrdiff_t>(replica * size);
+            const std::vector<at::Tensor> own{first, first + static_cast<std::ptrdiff_t>(size)};
+            EXPECT_LT(relative_difference(own, alone[0].parameters), 1e-10);
+        }
+        std::int64_t rows = 0;
+        for (std::size_t rank = 0; rank < split.done.size(); ++rank) {
+            ASSERT_TRUE(split.done[rank].ok()) << split.done[rank].error().text();
+            EXPECT_EQ(split.done[rank]->parameters_digest, split.done[0]->parameters_digest);
+            rows += rank % each.blocks.size() == 0 ? split.done[rank]->rows : 0;
+        }
+        EXPECT_EQ(rows, (**alone[0].done).rows);
+        for (const char* set : {"training", "validation", "test"}) {
+            EXPECT_NEAR(score(*split.done[0], "trained", set, "log_loss"),
+                        score(**alone[0].done, "trained", set, "log_loss"),
+                        1e-9);
+        }
+    }
+}
+
+TEST(Pipeline, stops_early_although_only_the_first_knows_the_scores) {
+    TextProblem problem;
+    problem.recipe.epochs = 5;
+    problem.recipe.stop_when_met = true;
+    const auto split = train_in_stages(problem, stages_of({2, 2}), 4, [](int, TrainingOrder& order) {
+        order.requirements = {{.metric = "log_loss", .score = 10.0}};
+    });
+    for (const Result<Done>& done : split.done) {
+        ASSERT_TRUE(done.ok()) << done.error().text();
+        EXPECT_TRUE(done->stopped_early);
+        EXPECT_EQ(done->steps, split.done[0]->steps);
+    }
+}
+
+TEST(Pipeline, refuses_a_plan_that_has_a_function_read_what_it_does_not_hold) {
+    const TextProblem problem;
+    auto program = problem.program();
+    const MatrixSet elsewhere = matrices_elsewhere({.rows = 100, .columns = 1}).value();
+    const auto done = train(program, problem.recipe, problem.preprocessing, elsewhere, {.batch_rows = {16}});
+    ASSERT_FALSE(done.ok());
+    EXPECT_TRUE(has(done.error().text(), "read rows of data that it does not hold"));
+}
+
 TEST(Pipeline, in_fp32_follows_the_loss_of_one_process) {
     TextProblem problem;
     const auto losses = [&](const std::function<void(std::function<void(int, TrainingOrder&)>)>& run) {
@@ -183,6 +260,14 @@ TEST(Pipeline, refuses_stages_that_are_not_those_of_the_members) {
     const auto split =
         train_in_stages(problem, stages_of({2, 2}), 4, [](int, TrainingOrder& order) { order.stages.pop_back(); });
     EXPECT_TRUE(has(split.done[0].error().text(), "the plan gives 1 stages for 2 members"));
+    const auto uneven = train_in_stages(problem, stages_of({2, 2}, false, 2), 4, [](int, TrainingOrder& order) {
+        order.stages[2].blocks = 1;
+        order.stages[3] = {1, 3};
+    });
+    for (const Result<Done>& done : uneven.done) {
+        ASSERT_FALSE(done.ok());
+        EXPECT_TRUE(has(done.error().text(), "other blocks than the same stage of the first replica"));
+    }
 }
 
 std::string read(int fd) {

@@ -7,6 +7,7 @@
 #include "worker/program.h"
 #include "worker/session_model.h"
 #include "worker/session_training.h"
+#include "worker/used_rows.h"
 
 #include <algorithm>
 #include <condition_variable>

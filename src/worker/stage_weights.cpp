@@ -86,7 +86,8 @@ void gather_weights(const ModelProgram& program,
         }
     }
     std::vector<at::Tensor> written{at::zeros({1})};
-    for (int rank = 1; rank < group->getSize(); ++rank) {
+    const auto chain = static_cast<int>(stages_of_replica(stages)); // the other replicas have the same
+    for (int rank = 1; rank < chain; ++rank) {
         const auto shapes =
             parameter_shapes(recipe, preprocessing, stages[static_cast<std::size_t>(rank)], user_model).value();
         for (std::size_t i = 0; i < shapes.size(); ++i) {

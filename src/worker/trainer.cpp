@@ -5,9 +5,10 @@
 #include "worker/baselines.h"
 #include "worker/data_parallel.h"
 #include "worker/evaluation.h"
+#include "worker/order_check.h"
 #include "worker/pipeline.h"
 #include "worker/ranks.h"
-#include "worker/sampler.h"
+#include "worker/used_rows.h"
 
 #include <algorithm>
 #include <bit>
@@ -18,51 +19,15 @@
 namespace muster::worker {
 namespace {
 
-RowSplit split_of(const Recipe& recipe, const Matrix& matrix) {
-    if (recipe.data.text) {
-        return split_text(matrix.rows, recipe.data.text->sequence, recipe.data.validation);
-    }
-    return recipe.data.windows ? split_windows(matrix.target.values(), window_rows(recipe), recipe.data.validation)
-                               : split_rows(matrix.rows, recipe.data.validation, recipe.seed);
-}
-
-/// Who cuts a batch: the members by their shares; of a model in stages nobody.
+/// Who cuts a batch: the members by their shares; of a model in stages its replicas, whose first members have them.
 std::vector<std::int64_t> shares_of(const TrainingOrder& order) {
     std::vector<std::int64_t> shares = order.batch_rows;
-    if (!order.stages.empty()) {
-        std::fill(shares.begin() + 1, shares.end(), 0);
+    for (std::size_t rank = 0; rank < order.stages.size(); ++rank) {
+        if (order.stages[rank].first_block != 0) {
+            shares[rank] = 0;
+        }
     }
     return shares;
-}
-
-Result<void> check(const TrainingOrder& order) {
-    const std::size_t members = order.group ? static_cast<std::size_t>(order.group->getSize()) : 1;
-    const bool negative = std::ranges::any_of(order.batch_rows, [](std::int64_t rows) { return rows < 0; });
-    if (order.batch_rows.size() != members || negative ||
-        std::accumulate(order.batch_rows.begin(), order.batch_rows.end(), std::int64_t{0}) < 1) {
-        return Error{ErrorCode::invalid_argument,
-                     "the plan gives shares for " + std::to_string(order.batch_rows.size()) + " of " +
-                         std::to_string(members) + " members, or no rows at all"};
-    }
-    if (!order.state_shares.empty() && order.state_shares.size() != members) {
-        return Error{ErrorCode::invalid_argument,
-                     "the plan gives parts of the optimizer's state for " + std::to_string(order.state_shares.size()) +
-                         " of " + std::to_string(members) + " members"};
-    }
-    if (auto checked = check_state_shares(order.state_shares); !checked) {
-        return checked;
-    }
-    const bool equal =
-        std::ranges::all_of(order.batch_rows, [&](std::int64_t rows) { return rows == order.batch_rows.front(); });
-    if (!order.stages.empty() && (members < 2 || order.stages.size() != members || order.micro_rows < 1 || !equal)) {
-        return Error{ErrorCode::invalid_argument,
-                     "the plan gives " + std::to_string(order.stages.size()) + " stages for " +
-                         std::to_string(members) + " members, or micro-batches of no rows"};
-    }
-    if (!order.stages.empty() && state_is_sharded(order.state_shares)) {
-        return Error{ErrorCode::invalid_argument, "the plan cuts both the model and the optimizer's state"};
-    }
-    return {};
 }
 
 /// A training under way.
@@ -74,9 +39,9 @@ public:
              const MatrixSet& matrices,
              const TrainingOrder& order)
         : program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, matrices_{matrices}, order_{order},
-          ranks_{order.group, shares_of(order)}, split_{split_of(recipe, matrices.train)},
-          training_rows_{std::ssize(split_.training)}, steps_{recipe.epochs *
-                                                              batches_per_epoch(training_rows_, ranks_.batch())} {}
+          ranks_{order.group, shares_of(order)}, used_{used_rows(recipe, matrices, ranks_, !order.stages.empty())},
+          training_rows_{std::ssize(used_.split.training)}, steps_{recipe.epochs *
+                                                                   batches_per_epoch(training_rows_, ranks_.batch())} {}
 
     Result<Done> run() {
         if (!ranks_.agree(fingerprint())) {
@@ -135,10 +100,10 @@ private:
     }
 
     Result<void> run_epoch(Engine& engine, std::int64_t epoch) {
-        order_of_epoch_ = split_.training;
-        if (recipe_.data.text) {
+        order_of_epoch_ = used_.split.training;
+        if (recipe_.data.text && matrices_.train.held) {
             const std::int64_t shift =
-                shift_of_epoch(split_, matrices_.train.rows, recipe_.data.text->sequence, recipe_.seed, epoch);
+                shift_of_epoch(used_.split, matrices_.train.rows, recipe_.data.text->sequence, recipe_.seed, epoch);
             std::ranges::for_each(order_of_epoch_, [shift](std::int64_t& first) { first += shift; });
         }
         shuffle_for_epoch(order_of_epoch_, recipe_.seed, epoch);
@@ -173,16 +138,26 @@ private:
     }
 
     void finish_epoch(Evaluator& evaluator, std::int64_t epoch) {
-        if (!split_.validation.empty()) {
+        if (!used_.split.validation.empty()) {
             const SteadyTime begin = std::chrono::steady_clock::now();
             const double waited = ranks_.wait_seconds();
-            validation_ = evaluator.scores(matrices_.train, split_.validation);
+            validation_ = evaluator.scores(matrices_.train, used_.split.validation);
             done_.compute_seconds +=
                 seconds_between(begin, std::chrono::steady_clock::now()) - (ranks_.wait_seconds() - waited);
-            done_.stopped_early = recipe_.stop_when_met && !order_.requirements.empty() &&
-                                  meets(validation_, order_.requirements) && epoch + 1 < recipe_.epochs;
+            done_.stopped_early = epoch + 1 < recipe_.epochs && enough();
         }
         report(epoch, std::chrono::steady_clock::now());
+    }
+
+    /// Whether the validation scores are what was asked for. The first member says so to all: some may not know them.
+    bool enough() {
+        if (!recipe_.stop_when_met || order_.requirements.empty()) {
+            return false;
+        }
+        at::Tensor met = at::zeros({1}, at::kDouble);
+        met.fill_(ranks_.rank() == 0 && meets(validation_, order_.requirements) ? 1.0 : 0.0);
+        ranks_.sum(met);
+        return met.item<double>() > 0.0;
     }
 
     void report(std::int64_t epoch, SteadyTime now) {
@@ -212,32 +187,20 @@ private:
         return seconds > 0.0 ? static_cast<double>(done_.rows - (several ? first_rows_ : 0)) / seconds : 0.0;
     }
 
-    std::vector<std::int64_t> test_rows() const {
-        if (recipe_.data.text) {
-            return text_samples(matrices_.test.rows, recipe_.data.text->sequence);
-        }
-        if (recipe_.data.windows) {
-            return split_windows(matrices_.test.target.values(), window_rows(recipe_), 0.0).training;
-        }
-        std::vector<std::int64_t> all(static_cast<std::size_t>(matrices_.test.rows));
-        std::iota(all.begin(), all.end(), 0);
-        return all;
-    }
-
     /// Rows to be scored for the report. A sample of the training rows is fixed by the seed, not by the shares.
     std::vector<RowSet> row_sets() const {
-        std::vector<std::int64_t> sample = split_.training;
+        std::vector<std::int64_t> sample = used_.split.training;
         const auto most = static_cast<std::size_t>(scored_rows_max(recipe_));
         if (sample.size() > most) {
             shuffle_for_epoch(sample, recipe_.seed, 0);
             sample.resize(most);
         }
         std::vector<RowSet> sets{{"training", &matrices_.train, std::move(sample)}};
-        if (!split_.validation.empty()) {
-            sets.push_back({"validation", &matrices_.train, split_.validation});
+        if (!used_.split.validation.empty()) {
+            sets.push_back({"validation", &matrices_.train, used_.split.validation});
         }
         if (matrices_.test.rows > 0) {
-            sets.push_back({"test", &matrices_.test, test_rows()});
+            sets.push_back({"test", &matrices_.test, used_.test});
         }
         return sets;
     }
@@ -252,7 +215,7 @@ private:
         done_.state_bytes = engine.state_bytes();
         // Rank 0 goes on alone: nothing after this line is collective.
         if (ranks_.rank() == 0) {
-            auto others = baselines(recipe_, preprocessing_, matrices_.train, split_.training, sets);
+            auto others = baselines(recipe_, preprocessing_, matrices_.train, used_.split.training, sets);
             results.insert(results.end(), others.begin(), others.end());
             done_.evaluations = std::move(results);
             done_.preprocessing = preprocessing_;
@@ -269,7 +232,7 @@ private:
     const MatrixSet& matrices_;
     const TrainingOrder& order_;
     Ranks ranks_;
-    RowSplit split_;
+    UsedRows used_;
     std::int64_t training_rows_;
     std::int64_t steps_;
     std::vector<std::int64_t> order_of_epoch_;
@@ -283,23 +246,16 @@ private:
 
 } // namespace
 
-RowCounts row_counts(const Recipe& recipe, const Matrix& matrix) {
-    const RowSplit split = split_of(recipe, matrix);
-    return {.training = std::ssize(split.training), .validation = std::ssize(split.validation)};
-}
-
 Result<Done> train(ModelProgram& program,
                    const Recipe& recipe,
                    const Preprocessing& preprocessing,
                    const MatrixSet& matrices,
                    const TrainingOrder& order) {
-    if (auto checked = check(order); !checked) {
+    if (auto checked = check_order(order); !checked) {
         return std::move(checked).error();
     }
-    if (row_counts(recipe, matrices.train).training < 1) {
-        return Error{ErrorCode::invalid_argument,
-                     recipe.data.text ? "the text is shorter than one sequence" : "no rows are left to train on",
-                     recipe.data.text ? "/data/text/sequence" : "/data/validation"};
+    if (auto checked = check_rows(recipe, matrices.train, order); !checked) {
+        return std::move(checked).error();
     }
     return Training{program, recipe, preprocessing, matrices, order}.run();
 }

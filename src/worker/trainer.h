@@ -19,13 +19,6 @@
 
 namespace muster::worker {
 
-/// Rows kept for training and for validation under a recipe; of a text samples, of windows the rows that end one.
-struct RowCounts {
-    std::int64_t training{};
-    std::int64_t validation{};
-};
-[[nodiscard]] RowCounts row_counts(const Recipe& recipe, const Matrix& matrix);
-
 /// One generation of a training, for one member.
 struct TrainingOrder {
     c10::intrusive_ptr<c10d::ProcessGroup> group{}; ///< null: one function alone
