@@ -161,6 +161,10 @@ Subset holders_of(const Question& question) {
     return holders;
 }
 
+bool all_hold_data(const Question& question) {
+    return std::ranges::all_of(question.candidates, &Candidate::holds_data);
+}
+
 std::vector<Subset> subsets_of(const Question& question) {
     const Subset holders = holders_of(question);
     const std::size_t count = holders.size();

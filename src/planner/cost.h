@@ -15,6 +15,7 @@ using Subset = std::vector<std::size_t>;
 
 /// Those that hold the data, and so can read rows.
 [[nodiscard]] Subset holders_of(const Question& question);
+[[nodiscard]] bool all_hold_data(const Question& question);
 
 /// Subsets of at least two members worth pricing, each of which holds the data.
 [[nodiscard]] std::vector<Subset> subsets_of(const Question& question);

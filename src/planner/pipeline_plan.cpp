@@ -28,11 +28,12 @@ double seconds_of(const Calibration& calibration, double micro_batches) {
     return seconds;
 }
 
-std::vector<ChainBlock> chain_of(const Calibration& measured, double micro_batches) {
+std::vector<ChainBlock> chain_of(const Calibration& measured) {
     std::vector<ChainBlock> chain;
     for (const BlockCost& block : measured.blocks) {
         chain.push_back({.name = block.name,
-                         .seconds = seconds_of(block, micro_batches),
+                         .seconds = block.seconds,
+                         .update_seconds = block.update_seconds,
                          .state_bytes = block.state_bytes,
                          .activation_bytes = block.activation_bytes,
                          .input_bytes = block.input_bytes});
@@ -119,7 +120,7 @@ Result<PlanCandidate> best_pipeline(const Question& question) {
     const Calibration& reference = reference_of(question.candidates);
     const std::int64_t micro_batches = (question.batch + reference.micro_rows - 1) / reference.micro_rows;
     const auto pieces = static_cast<double>(micro_batches);
-    const auto chain = chain_of(reference, pieces);
+    const auto chain = chain_of(reference);
     const double total = seconds_of(reference, pieces);
     std::vector<StageFunction> functions;
     for (const Candidate& candidate : question.candidates) {
@@ -134,7 +135,7 @@ Result<PlanCandidate> best_pipeline(const Question& question) {
     for (const Stage& stage : best->stages) {
         double part = 0.0;
         for (std::size_t i = stage.begin; i < stage.end; ++i) {
-            part += chain[i].seconds;
+            part += seconds_of(reference.blocks[i], pieces);
         }
         slowest = std::max(slowest, stage.seconds);
         plan.members.push_back({.dn = question.candidates[stage.function].dn,
