@@ -19,27 +19,40 @@ constexpr double step_operations_per_parameter = 6.0;
 constexpr double baseline_operations_per_square = 4.0;
 constexpr double baseline_operations_per_column = 100.0;
 
-/// Seconds of one ring all-reduce of the gradients among `members`.
-double all_reduce_seconds(const Question& question, const Subset& members) {
+/// Of all trained parameters.
+double gradient_bytes(const Question& question, const Subset& members) {
+    std::int64_t bytes = 0;
+    for (const std::size_t index : members) {
+        bytes = std::max(bytes, question.candidates[index].calibration.parameter_bytes);
+    }
+    return static_cast<double>(bytes);
+}
+
+/// Seconds of one ring all-reduce among `members`.
+double all_reduce_seconds(const Question& question, const Subset& members, double bytes) {
     const auto ranks = static_cast<double>(members.size());
     if (ranks < 2) {
         return 0.0;
     }
     double rate = std::numeric_limits<double>::infinity();
     double latency = 0.0;
-    double bytes = 0.0;
     for (const std::size_t index : members) {
         const Calibration& measured = question.candidates[index].calibration;
         if (measured.bytes_per_second > 0.0) {
             rate = std::min(rate, measured.bytes_per_second);
         }
         latency = std::max(latency, measured.latency_seconds);
-        bytes = std::max(bytes, static_cast<double>(measured.parameter_bytes));
     }
     // A small all-reduce among n ranks takes 2 (n - 1) hops; it was measured among all candidates.
     const auto measured_ranks = static_cast<double>(std::max<std::size_t>(2, question.candidates.size()));
     const double hop = latency / (2.0 * (measured_ranks - 1.0));
     return 2.0 * (ranks - 1.0) * hop + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
+}
+
+/// A member's own part in an all-reduce, the longer the smaller its quota is.
+double processor_seconds(const Candidate& function, double bytes) {
+    const double cpu = function.calibration.link_cpu_seconds_per_byte * bytes;
+    return function.cpu_cores > 0.0 && function.cpu_cores < 1.0 ? cpu / function.cpu_cores : cpu;
 }
 
 /// Seconds of the linear baseline at the first member, which fits it alone while the others have finished.
@@ -89,9 +102,15 @@ double link_seconds(const Candidate& function, std::size_t members) {
     if (members < 2 || function.cpu_cores >= 2.0) {
         return 0.0;
     }
-    const double cpu =
-        function.calibration.link_cpu_seconds_per_byte * static_cast<double>(function.calibration.parameter_bytes);
-    return function.cpu_cores > 0.0 && function.cpu_cores < 1.0 ? cpu / function.cpu_cores : cpu;
+    return processor_seconds(function, static_cast<double>(function.calibration.parameter_bytes));
+}
+
+double sum_seconds(const Question& question, const Subset& members, double bytes) {
+    double seconds = all_reduce_seconds(question, members, bytes);
+    for (const std::size_t index : members) {
+        seconds = std::max(seconds, processor_seconds(question.candidates[index], bytes));
+    }
+    return seconds;
 }
 
 PlanCandidate priced(const Question& question,
@@ -131,7 +150,7 @@ PlanCandidate priced(const Question& question,
         candidate.wire_bytes_per_step = static_cast<std::int64_t>(
             2.0 * (ranks - 1.0) / ranks * static_cast<double>(function.calibration.parameter_bytes));
     }
-    const double communication = all_reduce_seconds(question, members);
+    const double communication = all_reduce_seconds(question, members, gradient_bytes(question, members));
     // Communication hides behind the backward pass only where every member has a core to spare for it.
     const bool spare =
         std::ranges::all_of(members, [&](std::size_t index) { return question.candidates[index].cpu_cores >= 2.0; });

@@ -32,6 +32,10 @@ memory_bytes(const Question& question, const Candidate& function, std::int64_t r
 /// the longer the smaller its quota is.
 [[nodiscard]] double link_seconds(const Candidate& function, std::size_t members);
 
+/// Seconds in which members that do nothing else add up `bytes` of gradients: of the ring, or of the processor that
+/// takes longest for its part.
+[[nodiscard]] double sum_seconds(const Question& question, const Subset& members, double bytes);
+
 /// A candidate with these rows of each batch at its members, priced. `state_shares`: the parts of the optimizer's state
 /// that they keep; none: all of it at each.
 [[nodiscard]] PlanCandidate priced(const Question& question,

@@ -1,9 +1,13 @@
 #include "planner/pipeline_plan.h"
 
+#include "planner/cost.h"
+#include "planner/replicas.h"
 #include "planner/stages.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <cmath>
+#include <numeric>
 
 namespace muster::planner {
 namespace {
@@ -88,13 +92,15 @@ StageFunction function_of(const Candidate& candidate, const Calibration& referen
             .may_be_first = candidate.holds_data};
 }
 
-/// What the stage sends in a step: activations forth, gradients back.
-std::int64_t sent_bytes(const std::vector<ChainBlock>& chain, const Stage& stage, std::int64_t micro_batches) {
-    const std::int64_t forth = stage.end < chain.size() ? chain[stage.end].input_bytes : 0;
-    const std::int64_t back = stage.begin > 0 ? chain[stage.begin].input_bytes : 0;
-    return micro_batches * (forth + back);
-}
+/// What is to be split, as measured.
+struct Measured {
+    const Calibration& reference; ///< whose block times count
+    std::int64_t micro_batches;   ///< of a batch
+    std::vector<ChainBlock> chain;
+    std::vector<StageFunction> functions; ///< in the order of the candidates
+};
 
+/// The model is a chain, and several functions have measured it.
 Result<void> check(const Question& question) {
     if (question.candidates.size() < 2) {
         return Error{ErrorCode::invalid_argument, "a model is split over several functions, and there is only one"};
@@ -111,52 +117,160 @@ Result<void> check(const Question& question) {
     return {};
 }
 
+/// REQUIRES: check() finds nothing.
+Measured measured_of(const Question& question) {
+    const Calibration& reference = reference_of(question.candidates);
+    Measured measured{.reference = reference,
+                      .micro_batches = (question.batch + reference.micro_rows - 1) / reference.micro_rows,
+                      .chain = chain_of(reference),
+                      .functions = {}};
+    for (const Candidate& candidate : question.candidates) {
+        measured.functions.push_back(function_of(candidate, reference, static_cast<double>(measured.micro_batches)));
+    }
+    return measured;
+}
+
+/// What the stage sends in a step: activations forth, gradients back.
+double sent_bytes(const std::vector<ChainBlock>& chain, const Stage& stage, double micro_batches) {
+    const std::int64_t forth = stage.end < chain.size() ? chain[stage.end].input_bytes : 0;
+    const std::int64_t back = stage.begin > 0 ? chain[stage.begin].input_bytes : 0;
+    return micro_batches * static_cast<double>(forth + back);
+}
+
+/// The blocks' part of the seconds of all.
+double part_of_seconds(const Measured& measured, std::size_t begin, std::size_t end) {
+    const auto pieces = static_cast<double>(measured.micro_batches);
+    double part = 0.0;
+    for (std::size_t i = begin; i < end; ++i) {
+        part += seconds_of(measured.reference.blocks[i], pieces);
+    }
+    return part / seconds_of(measured.reference, pieces);
+}
+
+/// Adds the stages of one replica to `plan`, with what they compute, score and send.
+void add_replica(const Question& question, const Measured& measured, const Replica& replica, PlanCandidate& plan) {
+    const double rows = static_cast<double>(replica.rows) / static_cast<double>(question.batch);
+    double slowest = 0.0;
+    for (const Stage& stage : replica.stages) {
+        slowest = std::max(slowest, stage.seconds);
+        plan.members.push_back({.dn = question.candidates[stage.function].dn,
+                                .batch_rows = replica.rows,
+                                .share = rows * part_of_seconds(measured, stage.begin, stage.end),
+                                .compute_seconds = stage.seconds * replica.micro_batches,
+                                .peak_memory_bytes = stage.memory_bytes,
+                                .stage = {.first_block = static_cast<std::int64_t>(stage.begin),
+                                          .blocks = static_cast<std::int64_t>(stage.end - stage.begin),
+                                          .recompute = stage.recompute}});
+    }
+    // Each replica scores its part of the rows.
+    plan.scoring_seconds = std::max(plan.scoring_seconds,
+                                    forward_part * slowest * rows * static_cast<double>(question.scoring.rows) /
+                                        static_cast<double>(measured.reference.micro_rows));
+}
+
+/// Sums up a plan whose members and step are known.
+void total(const Question& question, PlanCandidate& plan) {
+    plan.total_seconds = plan.step_seconds * static_cast<double>(question.steps) + plan.scoring_seconds +
+                         question.setup_seconds_per_member * static_cast<double>(plan.members.size());
+    if (question.expected_seconds > 0.0) {
+        plan.late_seconds = std::max(0.0, plan.total_seconds + question.spent_seconds - question.expected_seconds);
+    }
+}
+
+/// Bytes of the gradients of blocks: state is in proportion to parameters, whatever the optimizer is.
+double
+gradient_bytes(const Question& question, const std::vector<ChainBlock>& chain, std::size_t begin, std::size_t end) {
+    const auto state = [&](std::size_t from, std::size_t to) {
+        return std::accumulate(chain.begin() + static_cast<std::ptrdiff_t>(from),
+                               chain.begin() + static_cast<std::ptrdiff_t>(to),
+                               std::int64_t{0},
+                               [](std::int64_t sum, const ChainBlock& block) { return sum + block.state_bytes; });
+    };
+    std::int64_t parameters = 0;
+    for (const Candidate& candidate : question.candidates) {
+        parameters = std::max(parameters, candidate.calibration.parameter_bytes);
+    }
+    const auto whole = static_cast<double>(std::max<std::int64_t>(1, state(0, chain.size())));
+    return static_cast<double>(parameters) * static_cast<double>(state(begin, end)) / whole;
+}
+
+PlanCandidate replicated_plan(const Question& question, const Measured& measured, const ReplicatedCut& cut) {
+    const std::size_t count = cut.replicas.size();
+    PlanCandidate plan{.name =
+                           fmt::format("pipeline, {} stages x {} replicas", cut.replicas.front().stages.size(), count),
+                       .strategy = Strategy::pipeline,
+                       .micro_rows = measured.reference.micro_rows,
+                       .step_seconds = cut.step_seconds};
+    const double ring = 2.0 * static_cast<double>(count - 1) / static_cast<double>(count);
+    double sent = 0.0;
+    for (const Replica& replica : cut.replicas) {
+        add_replica(question, measured, replica, plan);
+        for (const Stage& stage : replica.stages) {
+            sent = std::max(sent,
+                            sent_bytes(measured.chain, stage, replica.micro_batches) +
+                                ring * gradient_bytes(question, measured.chain, stage.begin, stage.end));
+        }
+    }
+    plan.wire_bytes_per_step = static_cast<std::int64_t>(sent);
+    total(question, plan);
+    return plan;
+}
+
 } // namespace
 
 Result<PlanCandidate> best_pipeline(const Question& question) {
     if (auto checked = check(question); !checked) {
         return std::move(checked).error();
     }
-    const Calibration& reference = reference_of(question.candidates);
-    const std::int64_t micro_batches = (question.batch + reference.micro_rows - 1) / reference.micro_rows;
-    const auto pieces = static_cast<double>(micro_batches);
-    const auto chain = chain_of(reference);
-    const double total = seconds_of(reference, pieces);
-    std::vector<StageFunction> functions;
-    for (const Candidate& candidate : question.candidates) {
-        functions.push_back(function_of(candidate, reference, pieces));
-    }
-    auto best = cut(chain, functions, static_cast<int>(micro_batches), 2);
+    const Measured measured = measured_of(question);
+    const auto pieces = static_cast<double>(measured.micro_batches);
+    auto best = cut(measured.chain, measured.functions, static_cast<int>(measured.micro_batches), 2);
     if (!best) {
         return std::move(best).error();
     }
-    PlanCandidate plan{.name = "model, by speed", .strategy = Strategy::pipeline, .micro_rows = reference.micro_rows};
-    double slowest = 0.0;
+    PlanCandidate plan{.name = "model, by speed",
+                       .strategy = Strategy::pipeline,
+                       .micro_rows = measured.reference.micro_rows,
+                       .step_seconds = best->step_seconds};
     for (const Stage& stage : best->stages) {
-        double part = 0.0;
-        for (std::size_t i = stage.begin; i < stage.end; ++i) {
-            part += seconds_of(reference.blocks[i], pieces);
-        }
-        slowest = std::max(slowest, stage.seconds);
-        plan.members.push_back({.dn = question.candidates[stage.function].dn,
-                                .batch_rows = question.batch,
-                                .share = part / total,
-                                .compute_seconds = stage.seconds * pieces,
-                                .peak_memory_bytes = stage.memory_bytes,
-                                .stage = {.first_block = static_cast<std::int64_t>(stage.begin),
-                                          .blocks = static_cast<std::int64_t>(stage.end - stage.begin),
-                                          .recompute = stage.recompute}});
-        plan.wire_bytes_per_step = std::max(plan.wire_bytes_per_step, sent_bytes(chain, stage, micro_batches));
+        plan.wire_bytes_per_step =
+            std::max(plan.wire_bytes_per_step, static_cast<std::int64_t>(sent_bytes(measured.chain, stage, pieces)));
     }
-    plan.step_seconds = best->step_seconds;
-    plan.scoring_seconds =
-        forward_part * slowest * static_cast<double>(question.scoring.rows) / static_cast<double>(reference.micro_rows);
-    plan.total_seconds = plan.step_seconds * static_cast<double>(question.steps) + plan.scoring_seconds +
-                         question.setup_seconds_per_member * static_cast<double>(plan.members.size());
-    if (question.expected_seconds > 0.0) {
-        plan.late_seconds = std::max(0.0, plan.total_seconds + question.spent_seconds - question.expected_seconds);
-    }
+    add_replica(
+        question, measured, {.stages = std::move(best->stages), .rows = question.batch, .micro_batches = pieces}, plan);
+    total(question, plan);
     return plan;
+}
+
+std::optional<PlanCandidate> best_replicated_pipeline(const Question& question) {
+    if (!check(question)) {
+        return std::nullopt;
+    }
+    const Measured measured = measured_of(question);
+    const ReplicaTask task{.blocks = measured.chain,
+                           .functions = measured.functions,
+                           .batch = question.batch,
+                           .micro_rows = measured.reference.micro_rows,
+                           .sum_seconds = [&](std::span<const std::size_t> functions, auto begin, auto end) {
+                               return sum_seconds(question,
+                                                  {functions.begin(), functions.end()},
+                                                  gradient_bytes(question, measured.chain, begin, end));
+                           }};
+    std::optional<PlanCandidate> best;
+    const std::size_t functions = question.candidates.size();
+    for (std::size_t replicas = 2; replicas * 2 <= functions; ++replicas) {
+        for (std::size_t stages = 2; replicas * stages <= functions; ++stages) {
+            const auto found = cut_replicated(task, replicas, stages);
+            if (!found) {
+                continue;
+            }
+            PlanCandidate plan = replicated_plan(question, measured, *found);
+            if (!best || plan.total_seconds < best->total_seconds) {
+                best = std::move(plan);
+            }
+        }
+    }
+    return best;
 }
 
 } // namespace muster::planner

@@ -1,7 +1,9 @@
-/// The best way to split a model over functions, as a candidate of a plan.
+/// The best ways to split a model over functions, as candidates of a plan.
 #pragma once
 
 #include "planner/planner.h"
+
+#include <optional>
 
 namespace muster::planner {
 
@@ -9,5 +11,10 @@ namespace muster::planner {
 /// Errors: invalid_argument, when the model is no chain, fewer than two functions take part, or one of them has not
 /// measured the blocks; unavailable, when no cut fits into memory, with the block and the missing megabytes.
 [[nodiscard]] Result<PlanCandidate> best_pipeline(const Question& question);
+
+/// The same with at least two replicas of at least two stages (replicas.h). Members are in the order of replicas, those
+/// of a replica in that of its stages: rank = replica * stages + stage, and a replica begins where first_block is 0. A
+/// member's batch_rows are those of its replica. Nothing, when there is none, for whatever reason.
+[[nodiscard]] std::optional<PlanCandidate> best_replicated_pipeline(const Question& question);
 
 } // namespace muster::planner

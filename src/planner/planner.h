@@ -43,11 +43,11 @@ struct Question {
 
 /// Returns the plan with every candidate way, the chosen one, and why.
 /// A model that is a chain of blocks may be split (pipeline): when it fits no other way, when that is faster by more
-/// than the model's error, or when the recipe asks for it.
-/// The optimizer's state is cut over the members (ZeRO-1) when it fits no other way, or when the recipe asks for it.
-/// Rows are read by functions that hold the data: the others take part in a split model only, behind its first stage.
-/// Errors: unavailable, when no way fits into memory or none is as the recipe asks, or too few functions hold the data;
-/// names the best available function and the missing amount.
+/// than the model's error, or when the recipe asks for it. Its stages may have replicas, which share the rows, when
+/// that is faster again by more than the error. The optimizer's state is cut over the members (ZeRO-1) when it fits no
+/// other way, or when the recipe asks for it. Rows are read by functions that hold the data: the others take part in a
+/// split model only, behind its first stage. Errors: unavailable, when no way fits into memory or none is as the recipe
+/// asks, or too few functions hold the data; names the best available function and the missing amount.
 [[nodiscard]] Result<Plan> decide(const Question& question);
 
 } // namespace muster::planner

@@ -15,6 +15,8 @@ struct Run {
     std::size_t place{};
     std::size_t begin{};
     std::size_t end{};
+
+    bool operator==(const Run&) const = default;
 };
 
 /// What does not fit takes for ever.
