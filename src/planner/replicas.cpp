@@ -104,10 +104,10 @@ private:
             double slowest = 0.0;
             for (std::size_t r = 0; r < replicas_; ++r) {
                 const auto own = chain_.stage(function_at(arrangement, r, stage), begin, end, after);
-                slowest = own ? std::max(slowest, parts[r] * own->seconds) : never;
                 if (!own) {
-                    break;
+                    return never;
                 }
+                slowest = std::max(slowest, parts[r] * own->seconds);
             }
             return slowest;
         };
