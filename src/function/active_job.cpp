@@ -84,7 +84,13 @@ void ActiveJob::prepare(const Prepare& order) {
         fail("the recipe is not the one that was proposed");
         return;
     }
+    if (order.data.has_value() != accepted_.proposal.sources.empty()) {
+        fail(order.data ? "the preparation describes data that the proposal says is here"
+                        : "the proposal names no data and the preparation describes none");
+        return;
+    }
     recipe_ = order.recipe;
+    elsewhere_ = order.data;
     state_ = "preparing";
     const auto recipe = wire::recipe_from_json(nlohmann::json::parse(recipe_, nullptr, false));
     if (!recipe || !recipe->model.archive) {
@@ -118,6 +124,10 @@ std::string ActiveJob::culprit() const {
 }
 
 void ActiveJob::encode() {
+    if (elsewhere_) {
+        start_worker({});
+        return;
+    }
     std::vector<std::filesystem::path> files;
     for (const std::string& name : accepted_.proposal.sources) {
         auto file = parts_.file_of(name);
@@ -140,12 +150,16 @@ void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {
         return;
     }
     encoded_ = std::move(*result);
+    start_worker(encoded_->folder);
+}
+
+void ActiveJob::start_worker(const std::filesystem::path& matrix) {
     const WorkerLimits limits{.cpu_cores = accepted_.limits.cpu_cores,
                               .memory_bytes = accepted_.limits.memory_bytes,
                               .lease_seconds = parts_.settings.worker_lease.count(),
                               .program = program_.get(),
                               .program_seconds = parts_.settings.program_time.count()};
-    auto worker = parts_.world.launcher.start(id(), encoded_->folder, limits, *accepted_.listener, parts_.events);
+    auto worker = parts_.world.launcher.start(id(), matrix, limits, *accepted_.listener, parts_.events);
     if (!worker) {
         fail("worker: " + worker.error().text());
         return;
@@ -154,7 +168,7 @@ void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {
     program_.reset(); // the worker has it
     // A quota below one core is not seen by thread pools: the count is said explicitly.
     const int threads = std::max(1, static_cast<int>(accepted_.limits.cpu_cores));
-    const WorkerPrepare order{.job = id(), .recipe = recipe_, .matrix = encoded_->folder, .threads = threads};
+    const WorkerPrepare order{.job = id(), .recipe = recipe_, .data = elsewhere_, .threads = threads};
     if (auto sent = worker_->send(order); !sent) {
         fail("worker: " + sent.error().text());
     }
@@ -195,7 +209,7 @@ void ActiveJob::commit(const Commit& order, SteadyTime now) {
         send(*committed_);
         return;
     }
-    if (!worker_ || !encoded_) {
+    if (!worker_ || (!encoded_ && !elsewhere_)) {
         refuse("unknown_job",
                taken_over_ ? "the function was restarted and has the job's key no more" : "not prepared");
         return;
@@ -203,7 +217,7 @@ void ActiveJob::commit(const Commit& order, SteadyTime now) {
     const OwnView own{.dn = parts_.settings.dn,
                       .proposal = accepted_.proposal,
                       .recipe = recipe_,
-                      .matrix_digest = encoded_->info.digest,
+                      .matrix_digest = encoded_ ? encoded_->info.digest : std::string{},
                       .sources = parts_.sources(),
                       .job_key = accepted_.key};
     auto rank = check_commit(order, own, parts_.settings.policy);
@@ -268,7 +282,9 @@ void ActiveJob::from_worker(FromWorker& message) {
         return; // said again too; the commit that follows is with the worker
     }
     if (auto* prepared = std::get_if<Prepared>(&message)) {
-        prepared->matrix = encoded_->info;
+        if (encoded_) {
+            prepared->matrix = encoded_->info;
+        }
         prepared_ = *prepared;
         state_ = "prepared";
         send(*prepared);

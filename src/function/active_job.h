@@ -97,6 +97,7 @@ public:
 private:
     void fetched(Fetched& fetched);
     void encode();
+    void start_worker(const std::filesystem::path& matrix);
     void encoded(Result<DataProgram::Encoded>& result);
     [[nodiscard]] std::string culprit() const;
     void from_worker(FromWorker& message);
@@ -117,6 +118,7 @@ private:
     std::optional<ModelArchive> archive_; ///< of a model that a user brought
     UniqueFd program_;                    ///< that archive, until the worker has it
     std::optional<DataProgram::Encoded> encoded_;
+    std::optional<DataElsewhere> elsewhere_; ///< the data, where this function holds none
     std::optional<Prepared> prepared_;
     std::optional<Calibrated> calibrated_;
     std::optional<Committed> committed_;

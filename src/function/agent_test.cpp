@@ -49,6 +49,7 @@ struct WorkerLog {
     bool agent_killed{false}; ///< then the worker's end is no end of what it left
     WorkerEvents* events{nullptr};
     WorkerLimits limits;
+    std::filesystem::path matrix;
 };
 
 class LoggedWorker final : public WorkerProcess {
@@ -85,12 +86,13 @@ public:
         return std::unique_ptr<PeerListener>{std::make_unique<FixedListener>()};
     }
     Result<std::unique_ptr<WorkerProcess>> start(const std::string& /*job*/,
-                                                 const std::filesystem::path& /*matrix*/,
+                                                 const std::filesystem::path& matrix,
                                                  const WorkerLimits& limits,
                                                  PeerListener& /*listener*/,
                                                  WorkerEvents& events) override {
         log.events = &events;
         log.limits = limits;
+        log.matrix = matrix;
         log.record = JobRecord{.job = "j1", .state = "preparing"};
         return std::unique_ptr<WorkerProcess>{std::make_unique<LoggedWorker>(log)};
     }
@@ -322,6 +324,35 @@ TEST_F(AgentTest, refuses_a_second_job_and_a_changed_recipe) {
     EXPECT_EQ(last<Refuse>().code, "busy");
     order(Prepare{"j1", R"({"name":"other"})"});
     EXPECT_EQ(last<Failed>().reason, "the recipe is not the one that was proposed");
+}
+
+TEST_F(AgentTest, starts_a_worker_for_data_that_is_elsewhere) {
+    Propose stage = proposal();
+    stage.sources.clear();
+    order(stage);
+    EXPECT_TRUE(last<Accept>().sources.empty());
+    order(Prepare{"j1", recipe_text, DataElsewhere{.matrix = {.rows = 10, .columns = 3, .digest = "m"}}});
+    ASSERT_EQ(launcher.log.alive, 1);
+    EXPECT_TRUE(launcher.log.matrix.empty());
+    EXPECT_EQ(data.memory_bytes, -1) << "nothing is encoded";
+    const auto& prepare = std::get<WorkerPrepare>(launcher.log.orders.front());
+    ASSERT_TRUE(prepare.data);
+    EXPECT_EQ(prepare.data->matrix.rows, 10);
+    worker_says(Prepared{.job = "j1", .matrix = prepare.data->matrix, .training_rows = 9});
+    EXPECT_EQ(last<Prepared>().matrix.digest, "m");
+    EXPECT_EQ(last<Prepared>().training_rows, 9);
+}
+
+TEST_F(AgentTest, refuses_a_preparation_that_does_not_fit_the_proposal) {
+    order(proposal());
+    order(Prepare{"j1", recipe_text, DataElsewhere{}});
+    EXPECT_EQ(last<Failed>().reason, "the preparation describes data that the proposal says is here");
+    order(Release{"j1", "again"});
+    Propose stage = proposal();
+    stage.sources.clear();
+    order(stage);
+    order(Prepare{"j1", recipe_text});
+    EXPECT_EQ(last<Failed>().reason, "the proposal names no data and the preparation describes none");
 }
 
 TEST_F(AgentTest, frees_everything_when_the_lease_runs_out) {

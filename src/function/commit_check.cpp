@@ -35,7 +35,33 @@ Result<void> check_members(const Agreement& agreement, const Roster& roster) {
     return {};
 }
 
+/// Whether the plan knows who holds the data. Each answers for itself: so nobody gets what a holder would keep by being
+/// taken for another one.
+Result<void> check_holders(const Agreement& agreement, const OwnView& own) {
+    const bool holds = !own.matrix_digest.empty();
+    for (const AgreedMember& member : agreement.members) {
+        if (member.dn == own.dn && member.holds_data != holds) {
+            return mismatch(fmt::format("the plan says that this function {} the data", holds ? "lacks" : "holds"));
+        }
+        if (!member.holds_data && member.stage.first_block == 0) {
+            return mismatch(fmt::format("the plan has {} read rows of data that it does not hold", member.dn));
+        }
+        const auto kept = std::ranges::find_if(own.sources, [&](const DataSource& source) {
+            return !source.may_leave &&
+                   std::ranges::find(agreement.sources, source.name, &AgreedSource::name) != agreement.sources.end();
+        });
+        if (holds && !member.holds_data && kept != own.sources.end()) {
+            return mismatch(
+                fmt::format("rows of \"{}\" may not leave this function, {} holds none", kept->name, member.dn));
+        }
+    }
+    return {};
+}
+
 Result<void> check_data(const Agreement& agreement, const OwnView& own) {
+    if (own.matrix_digest.empty()) {
+        return {};
+    }
     if (agreement.matrix_digest != own.matrix_digest) {
         return mismatch("the encoded data of this function differs from the plan's");
     }
@@ -79,6 +105,7 @@ Result<int> check_commit(const Commit& commit, const OwnView& own, const Policy&
     }
     for (auto checked : {check_terms(*agreement, commit, own),
                          check_members(*agreement, commit.roster),
+                         check_holders(*agreement, own),
                          check_data(*agreement, own)}) {
         if (!checked) {
             return std::move(checked).error();

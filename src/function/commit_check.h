@@ -17,7 +17,7 @@ struct OwnView {
     std::string dn;
     Propose proposal;                ///< what it accepted
     std::string recipe;              ///< canonical JSON it prepared
-    std::string matrix_digest;       ///< of its own encoded data
+    std::string matrix_digest;       ///< of its own encoded data; empty: it holds none
     std::vector<DataSource> sources; ///< its own catalogue
     Secret job_key;                  ///< PEM
 };

@@ -69,6 +69,19 @@ TEST(CommitCheck, gives_the_rank_when_everything_is_as_agreed) {
     EXPECT_EQ(*rank, 1);
 }
 
+TEST(CommitCheck, lets_a_function_without_the_data_hold_a_later_stage) {
+    Scene made = scene();
+    made.own.matrix_digest.clear();
+    made.own.sources.clear();
+    made.agreement.members[1].stage = {.first_block = 2, .blocks = 2};
+    made.agreement.members[1].holds_data = false;
+    seal(made);
+    made.commit.roster.members[1].stage = made.agreement.members[1].stage;
+    const auto rank = check_commit(made.commit, made.own, made.policy);
+    ASSERT_TRUE(rank.ok()) << rank.error().text();
+    EXPECT_EQ(*rank, 1);
+}
+
 struct Row {
     const char* words;
     std::function<void(Scene&)> before_seal;
@@ -83,6 +96,17 @@ TEST(CommitCheck, refuses_what_differs) {
         {"consumer or recipe", [](Scene& s) { s.agreement.consumer = "mallory"; }, {}},
         {"recipe that was prepared", [](Scene& s) { s.own.recipe = "{\"x\":1}"; }, {}},
         {"encoded data", [](Scene& s) { s.agreement.matrix_digest = "other"; }, {}},
+        {"this function holds the data", [](Scene& s) { s.own.matrix_digest.clear(); }, {}},
+        {"this function lacks the data", [](Scene& s) { s.agreement.members[1].holds_data = false; }, {}},
+        {"gnb-2,MLTrainingFunction=1 read rows of data that it does not hold",
+         [](Scene& s) { s.agreement.members[0].holds_data = false; },
+         {}},
+        {"rows of \"ue-delay/train\" may not leave this function",
+         [](Scene& s) {
+             s.agreement.members[0].holds_data = false;
+             s.agreement.members[0].stage = {.first_block = 2, .blocks = 2};
+         },
+         [](Scene& s) { s.commit.roster.members[0].stage = s.agreement.members[0].stage; }},
         {"data source", [](Scene& s) { s.agreement.sources[0].digest = "other"; }, {}},
         {"member 0", {}, [](Scene& s) { s.commit.roster.members[0].batch_rows = 1; }},
         {"member 1", {}, [](Scene& s) { s.commit.roster.members[1].state_share = 0.5; }},

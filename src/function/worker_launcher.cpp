@@ -16,6 +16,7 @@
 #include <functional>
 #include <iterator>
 #include <optional>
+#include <span>
 #include <system_error>
 #include <utility>
 
@@ -151,7 +152,7 @@ private:
         spec.descriptors.insert(spec.descriptors.end(), {output.get(), weights.get()});
         spec.errors = errors.get();
         std::vector<UniqueFd> data;
-        for (const char* name : matrix_files) {
+        for (const char* name : matrix.empty() ? std::span<const char* const>{} : std::span{matrix_files}) {
             UniqueFd file{::open((matrix / name).c_str(), O_RDONLY | O_CLOEXEC)};
             if (!file.valid() && std::string_view{name}.starts_with("test.")) {
                 continue; // a recipe without a test source

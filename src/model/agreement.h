@@ -16,6 +16,7 @@ struct AgreedMember {
     std::int64_t batch_rows{};
     double state_share{1.0}; ///< part of the optimizer's state (model/state_shares.h)
     ModelStage stage{};
+    bool holds_data{true}; ///< false: what it needs of the rows comes from other members
 
     bool operator==(const AgreedMember&) const = default;
 };

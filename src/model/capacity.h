@@ -26,7 +26,8 @@ struct DataSource {
     std::string name;     ///< e.g. "ue-delay/train"
     std::int64_t bytes{}; ///< size of the file or files
     std::string digest{}; ///< SHA-256 of the content, hex; equal digests mean equal rows
-    bool may_leave{};     ///< whether rows may be sent to another function
+    bool may_leave{};     ///< whether targets, and what is computed from rows, may be sent to a function without
+                          ///< the data
 
     bool operator==(const DataSource&) const = default;
 };

@@ -12,6 +12,7 @@
 #include "model/score.h"
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -35,19 +36,31 @@ struct Propose {
     std::string inference;              ///< aIMLInferenceName
     std::string recipe;                 ///< "name@digest"
     std::string model_kind;             ///< for people and policy, e.g. "mlp 256-256"
-    std::vector<std::string> sources;   ///< data names needed, the training source first
+    std::vector<std::string> sources;   ///< data names needed, the training source first; none: a part of a model
+                                        ///< whose data is at the peers
     std::vector<std::string> peers;     ///< DNs of the other candidates
-    std::vector<std::string> receivers; ///< DNs that would receive rows of this function; empty in layout whole
+    std::vector<std::string> receivers; ///< DNs without the data, which would get what is computed from rows of this
+                                        ///< function, and their targets
     std::int64_t memory_bytes{};        ///< wanted; 0 unknown yet
     double cpu_cores{};                 ///< wanted; 0 means as much as policy gives
     std::int64_t expected_seconds{};    ///< 0 unknown
     std::int64_t lease_seconds{30};
 };
 
+/// Data that a function does not hold, as one that does has described it: enough to hold a part of a model that the
+/// rows pass through. No row is in it.
+struct DataElsewhere {
+    MatrixInfo matrix{};
+    Preprocessing preprocessing{};
+    std::int64_t training_rows{};
+    std::int64_t validation_rows{};
+};
+
 /// Asks an accepting function to read its data and start its worker. `recipe` is the recipe's canonical JSON.
 struct Prepare {
     std::string job;
     std::string recipe;
+    std::optional<DataElsewhere> data{}; ///< for one whose proposal named no sources
 };
 
 /// Generation 0: certificates good for calibration only.
@@ -151,6 +164,7 @@ struct Prepared {
     std::int64_t validation_rows{};
     std::int64_t parameters{};        ///< trained scalars
     std::vector<std::string> outputs; ///< names of the model's outputs (the target)
+    Preprocessing preprocessing{};    ///< what the rows were encoded by
 };
 
 struct Calibrated {

@@ -16,8 +16,8 @@ enum class DataLayout { whole };
 /// One function's part in a plan.
 struct PlanMember {
     std::string dn;            ///< MLTrainingFunction
-    std::int64_t batch_rows{}; ///< rows of each full global batch; of a pipeline all of them
-    double share{};            ///< batch_rows / global batch; of a pipeline its part of the blocks' seconds
+    std::int64_t batch_rows{}; ///< rows of each full global batch; of a pipeline those of its replica
+    double share{};            ///< batch_rows / global batch; of a pipeline times its part of the blocks' seconds
     double compute_seconds{};  ///< predicted, own part of one step
     std::int64_t peak_memory_bytes{};
     double state_share{1.0}; ///< part of the optimizer's state of what it trains; 1: all of it
@@ -27,10 +27,10 @@ struct PlanMember {
 /// A way to do it, with its predicted cost.
 struct PlanCandidate {
     std::string name; ///< for people: "one function", "data, equal shares", "data, by speed", "data, sharded state",
-                      ///< "model, by speed"
+                      ///< "model, by speed", "pipeline, 2 stages x 2 replicas"
     Strategy strategy{Strategy::one_function};
     DataLayout layout{DataLayout::whole};
-    std::vector<PlanMember> members{}; ///< of a pipeline in the order of its stages
+    std::vector<PlanMember> members{}; ///< of a pipeline in the order of its stages, replica after replica
     std::int64_t micro_rows{};         ///< of a pipeline: rows of a micro-batch
     bool state_sharded{};              ///< each member keeps its state_share of the optimizer's state (ZeRO-1)
     double step_seconds{};

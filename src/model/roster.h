@@ -14,7 +14,7 @@ struct RosterMember {
     std::string dn;                     ///< MLTrainingFunction
     std::string identity;               ///< SAN URI of its job certificate (tls/identity.h)
     std::vector<std::string> addresses; ///< "host:port" of its data plane, in order of preference
-    std::int64_t batch_rows{};          ///< its part of each full global batch; of a pipeline all of it
+    std::int64_t batch_rows{};          ///< its part of each full global batch; of a pipeline its replica's
     double state_share{1.0};            ///< part of the optimizer's state (model/state_shares.h)
     ModelStage stage{};                 ///< its blocks; the whole model, except in a pipeline
 

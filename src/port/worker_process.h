@@ -17,11 +17,11 @@
 
 namespace muster {
 
-/// Reads what muster-data left, builds the model.
+/// Builds the model for the data that the worker was started with, or that is described here.
 struct WorkerPrepare {
     std::string job;
-    std::string recipe;           ///< canonical JSON
-    std::filesystem::path matrix; ///< folder with the matrix files
+    std::string recipe;                  ///< canonical JSON
+    std::optional<DataElsewhere> data{}; ///< of a worker that was started without
     int threads{1};
 };
 /// Joins generation 0 and measures.
@@ -117,6 +117,7 @@ public:
     virtual ~WorkerLauncher() = default;
     /// Errors: unavailable, when no socket can be opened.
     virtual Result<std::unique_ptr<PeerListener>> listen(const std::string& job) = 0;
+    /// `matrix` is the folder that muster-data left; empty: the worker gets no data.
     /// Errors: unavailable, with what is missing. `events` outlives the worker; `listener` is borrowed until it ended.
     virtual Result<std::unique_ptr<WorkerProcess>> start(const std::string& job,
                                                          const std::filesystem::path& matrix,

@@ -23,6 +23,104 @@ TEST(Agreement, trains_on_one_function_without_measuring_a_link) {
     EXPECT_EQ(fleet.leases(), 0U);
 }
 
+/// Of a model that is a chain of four blocks, to be split.
+nlohmann::json split_recipe() {
+    auto recipe = TestFleet::recipe("split");
+    recipe["inference"] = "SPLIT";
+    recipe["data"] = {{"source", "ue-delay/train"}, {"text", {{"unit", "character"}, {"sequence", 8}}}};
+    recipe["model"] = {{"family", "transformer"}, {"layers", 2}, {"width", 16}, {"heads", 2}};
+    recipe["loss"] = "cross_entropy";
+    recipe["metrics"] = {"log_loss"};
+    recipe["distribution"] = {{"strategy", "pipeline"}};
+    return recipe;
+}
+
+nlohmann::json split_request() {
+    auto request = TestFleet::request();
+    request["aIMLInferenceName"] = "SPLIT";
+    request["performanceRequirements"] = {
+        {{"inferenceOutputName", "next_character"}, {"performanceMetric", "log_loss"}, {"performanceScore", 9.0}}};
+    return request;
+}
+
+/// Two functions of which the second does not hold the data.
+class DataAtOne : public TestFleet {
+public:
+    explicit DataAtOne(const nlohmann::json& recipe = split_recipe(), bool may_leave = true) {
+        start();
+        EXPECT_TRUE(producer->services().add_recipe(recipe, "admin").ok());
+        for (int i = 1; i <= 2; ++i) {
+            add(i).blocks = 4;
+        }
+        functions.at(first).may_leave = may_leave;
+        functions.at(second).holds_data = false;
+        functions.at(second).seconds_per_row = 1e-6; // by far the better one, was it not for the data
+        connect(first);
+        connect(second);
+        run();
+        EXPECT_TRUE(submit(split_request()).ok);
+        run();
+    }
+};
+
+TEST(Agreement, a_function_without_the_data_holds_a_later_stage) {
+    DataAtOne fleet;
+    const TestFunction& holder = fleet.functions.at(first);
+    const TestFunction& other = fleet.functions.at(second);
+    ASSERT_EQ(other.all<Propose>().size(), 1U);
+    EXPECT_TRUE(other.all<Propose>()[0].sources.empty());
+    EXPECT_TRUE(other.all<Propose>()[0].receivers.empty());
+    EXPECT_EQ(holder.all<Propose>()[0].sources, std::vector<std::string>{"ue-delay/train"});
+    EXPECT_EQ(holder.all<Propose>()[0].receivers, std::vector<std::string>{second});
+    EXPECT_FALSE(holder.all<Prepare>()[0].data);
+    ASSERT_EQ(other.all<Prepare>().size(), 1U);
+    const auto told = other.all<Prepare>()[0].data;
+    ASSERT_TRUE(told);
+    EXPECT_EQ(told->matrix.digest, "same-matrix");
+    EXPECT_EQ(told->training_rows, 18'000);
+    EXPECT_EQ(told->preprocessing.target.name, "delay_ms");
+    ASSERT_EQ(other.all<Commit>().size(), 1U) << fleet.progress();
+    const Roster roster = other.all<Commit>()[0].roster;
+    ASSERT_EQ(roster.members.size(), 2U);
+    EXPECT_EQ(roster.members[0].dn, first);
+    EXPECT_EQ(roster.members[1].dn, second);
+    EXPECT_GT(roster.members[1].stage.blocks, roster.members[0].stage.blocks);
+    EXPECT_EQ(other.trained.size(), 1U);
+    const auto agreed = nlohmann::json::parse(other.all<Commit>()[0].agreement).at("members");
+    EXPECT_TRUE(agreed[0].at("holds_data").get<bool>());
+    EXPECT_FALSE(agreed[1].at("holds_data").get<bool>());
+}
+
+TEST(Agreement, asks_none_without_the_data_when_it_may_not_leave) {
+    const DataAtOne fleet{split_recipe(), false};
+    EXPECT_TRUE(fleet.functions.at(second).all<Propose>().empty());
+}
+
+TEST(Agreement, waits_for_the_data_s_description_before_it_asks_others) {
+    TestFleet fleet;
+    fleet.start();
+    ASSERT_TRUE(fleet.producer->services().add_recipe(split_recipe(), "admin").ok());
+    for (int i = 1; i <= 2; ++i) {
+        fleet.add(i).blocks = 4;
+    }
+    fleet.functions.at(first).on_prepare = Reply::fail;
+    fleet.functions.at(second).holds_data = false;
+    fleet.connect(first);
+    fleet.connect(second);
+    fleet.run();
+    ASSERT_TRUE(fleet.submit(split_request()).ok);
+    fleet.run();
+    EXPECT_TRUE(fleet.functions.at(second).all<Prepare>().empty());
+    EXPECT_EQ(fleet.functions.at(second).all<Release>().size(), 1U);
+}
+
+TEST(Agreement, a_function_without_the_data_is_not_asked_for_rows) {
+    auto recipe = split_recipe();
+    recipe["distribution"] = {{"strategy", "data_parallel"}};
+    const DataAtOne fleet{recipe};
+    EXPECT_TRUE(fleet.functions.at(second).all<Propose>().empty());
+}
+
 TEST(Agreement, three_functions_share_by_speed_sign_and_are_reported) {
     ThreeFunctions fleet;
     fleet.train();

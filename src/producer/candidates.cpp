@@ -32,10 +32,6 @@ std::string obstacle(const Desk& desk, const LiveJob& job, const FunctionState& 
     if (!function.connected) {
         return "not connected";
     }
-    const std::string source = job.record.recipe.at("data").value("source", "");
-    if (source_of(function, source) == nullptr) {
-        return fmt::format("does not hold the data \"{}\"", source);
-    }
     const auto& names = function.inference_names;
     if (!names.empty() && std::ranges::none_of(names, [&](const std::string& pattern) {
             return matches(pattern, job.record.inference);
@@ -49,18 +45,31 @@ std::string obstacle(const Desk& desk, const LiveJob& job, const FunctionState& 
     return {};
 }
 
+/// Whether the model may be cut into stages, as far as the recipe says.
+bool may_be_split(const nlohmann::json& recipe) {
+    const auto parsed = wire::recipe_from_json(recipe);
+    if (!parsed || block_count(*parsed) == 0 || parsed->optimizer.state == StateKind::sharded) {
+        return false;
+    }
+    const DistributionKind strategy = parsed->distribution.strategy;
+    return strategy == DistributionKind::pipeline || strategy == DistributionKind::automatic;
+}
+
 } // namespace
 
 Choice choose(const Desk& desk, const LiveJob& job) {
     Choice choice;
     std::map<std::string, std::vector<FunctionState>> by_data;
+    std::vector<FunctionState> without_data;
     const std::string source = job.record.recipe.at("data").value("source", "");
     const std::string home = desk.request_of(job).parent().text();
     for (const FunctionState& function : desk.fleet.all()) {
         if (std::string reason = obstacle(desk, job, function, choice.later); !reason.empty()) {
             choice.reasons.emplace(function.dn, std::move(reason));
+        } else if (const DataSource* own = source_of(function, source)) {
+            by_data[own->digest].push_back(function);
         } else {
-            by_data[source_of(function, source)->digest].push_back(function);
+            without_data.push_back(function);
         }
     }
     const auto preferred = [&](const FunctionState& function) {
@@ -75,6 +84,18 @@ Choice choose(const Desk& desk, const LiveJob& job) {
         }
         return std::pair{best, group.second.size()};
     };
+    const auto take = [&](std::vector<FunctionState>& functions) {
+        std::ranges::stable_sort(functions, [&](const FunctionState& a, const FunctionState& b) {
+            return std::pair{preferred(a), a.capacity.cpu_cores} > std::pair{preferred(b), b.capacity.cpu_cores};
+        });
+        for (const FunctionState& function : functions) {
+            if (choice.candidates.size() < desk.settings.candidates_max) {
+                choice.candidates.push_back(function.dn);
+            } else {
+                choice.reasons.emplace(function.dn, "enough others are faster");
+            }
+        }
+    };
     const auto best = std::ranges::max_element(by_data, {}, worth);
     for (auto group = by_data.begin(); group != by_data.end(); ++group) {
         if (group != best) {
@@ -83,15 +104,24 @@ Choice choose(const Desk& desk, const LiveJob& job) {
             }
             continue;
         }
-        std::ranges::stable_sort(group->second, [&](const FunctionState& a, const FunctionState& b) {
-            return std::pair{preferred(a), a.capacity.cpu_cores} > std::pair{preferred(b), b.capacity.cpu_cores};
-        });
-        for (const FunctionState& function : group->second) {
-            if (choice.candidates.size() < desk.settings.candidates_max) {
-                choice.candidates.push_back(function.dn);
-            } else {
-                choice.reasons.emplace(function.dn, "enough others are faster");
-            }
+        take(group->second);
+    }
+    const std::size_t holders = choice.candidates.size();
+    // What a stage passes on is made of rows, and targets are some of them: their holders decide.
+    const bool leaves = best != by_data.end() && std::ranges::all_of(best->second, [&](const FunctionState& function) {
+                            return source_of(function, source)->may_leave;
+                        });
+    if (leaves && may_be_split(job.record.recipe)) {
+        take(without_data);
+        choice.without_data = {choice.candidates.begin() + static_cast<std::ptrdiff_t>(holders),
+                               choice.candidates.end()};
+    } else {
+        for (const FunctionState& function : without_data) {
+            choice.reasons.emplace(
+                function.dn,
+                fmt::format("does not hold the data \"{}\"{}",
+                            source,
+                            best != by_data.end() && !leaves ? ", which may not leave its holders" : ""));
         }
     }
     return choice;

@@ -5,6 +5,7 @@
 #include "producer/desk.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,14 @@ namespace muster::producer {
 /// The functions that may be asked now, and why the others may not.
 struct Choice {
     std::vector<std::string> candidates{};        ///< best first
+    std::set<std::string> without_data{};         ///< of them: asked for a stage that others bring the rows to
     std::map<std::string, std::string> reasons{}; ///< DN -> why it is not among them
     bool later{};                                 ///< some function may qualify soon without anything changing
 };
 
 /// Chooses among the connected, free functions that hold the data and allow the inference name. Functions with other
-/// data than most (by content digest) are left out: in layout "whole" every member reads the same rows.
+/// data than most (by content digest) are left out: in layout "whole" every member reads the same rows. Where the
+/// recipe's model may be split, functions without the data are asked too, after those: stages but the first read none.
 [[nodiscard]] Choice choose(const Desk& desk, const LiveJob& job);
 
 /// Names of suggestedTrainingNodeList that stand for no function (a ManagedElement or SubNetwork stands for those

@@ -22,9 +22,12 @@ planner::Question question_of(const Desk& desk, const LiveJob& job) {
     planner::Question question;
     DataShape shape;
     for (const auto& [dn, answer] : job.round.answers) {
-        question.candidates.push_back(
-            {dn, answer.measured->calibration, answer.accept.memory_bytes, answer.accept.cpu_cores});
-        shape = shape_of(answer.prepared); // all have the same data
+        question.candidates.push_back({.dn = dn,
+                                       .calibration = answer.measured->calibration,
+                                       .memory_bytes = answer.accept.memory_bytes,
+                                       .cpu_cores = answer.accept.cpu_cores,
+                                       .holds_data = answer.holds_data});
+        shape = shape_of(answer.prepared); // all were told of the same data
     }
     question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), shape.training_rows);
     question.steps = steps_of(job.record.recipe, shape.training_rows);
@@ -33,6 +36,15 @@ planner::Question question_of(const Desk& desk, const LiveJob& job) {
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
     question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
     return question;
+}
+
+/// "; not asked: DN why, ..." - what would have helped may be among them.
+std::string words_of_others(const Job& job) {
+    std::string words;
+    for (const auto& [dn, why] : job.not_asked) {
+        words += fmt::format("{}{} {}", words.empty() ? "; not asked: " : ", ", dn, why);
+    }
+    return words;
 }
 
 Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan, std::int64_t request_version) {
@@ -48,7 +60,12 @@ Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan,
                         .steps = plan.steps,
                         .micro_rows = plan.chosen_candidate().micro_rows};
     for (const JobMember& member : updated.members) {
-        agreement.members.push_back({member.dn, member.identity, member.batch_rows, member.state_share, member.stage});
+        agreement.members.push_back({.dn = member.dn,
+                                     .identity = member.identity,
+                                     .batch_rows = member.batch_rows,
+                                     .state_share = member.state_share,
+                                     .stage = member.stage,
+                                     .holds_data = job.round.answers.at(member.dn).holds_data});
     }
     const Answer& first = job.round.answers.at(updated.members.front().dn);
     agreement.matrix_digest = first.prepared.matrix.digest;
@@ -99,7 +116,7 @@ bool Commitment::step(LiveJob& job) {
 bool Commitment::decide(LiveJob& job) {
     const auto plan = planner::decide(question_of(desk_, job));
     if (!plan) {
-        ending_.give_up(job, plan.error().text());
+        ending_.give_up(job, plan.error().text() + words_of_others(job.record));
         return true;
     }
     const PlanCandidate& chosen = plan->chosen_candidate();

@@ -32,12 +32,14 @@ struct Answer {
     Prepared prepared{};
     std::optional<Measured> measured{}; ///< from the store or from this round
     bool measure_steps{};               ///< asked to time steps in this round
+    bool holds_data{true};              ///< false: good for a stage of a split model that others bring the rows to
 };
 
 /// What is known of a job only while this process lives; a restart begins the round anew.
 struct Round {
     std::map<std::string, Answer> answers{};
     SteadyTime deadline{};
+    bool described{};                          ///< those without the data were told what it is like
     std::vector<FailureReport> failures{};     ///< of the group, in the order in which they came
     SteadyTime blame_at{};                     ///< then no further report is waited for
     std::optional<SteadyTime> waiting_since{}; ///< for any function to qualify

@@ -18,6 +18,12 @@ std::vector<std::string> sources_of(const nlohmann::json& recipe) {
     return sources;
 }
 
+std::vector<std::string> holders_in(const Round& round) {
+    std::vector<std::string> holders = names_in(round);
+    std::erase_if(holders, [&](const std::string& dn) { return !round.answers.at(dn).holds_data; });
+    return holders;
+}
+
 std::string model_kind_of(const nlohmann::json& recipe) {
     const auto parsed = wire::recipe_from_json(recipe);
     return parsed ? wire::model_kind(*parsed) : std::string{};
@@ -130,7 +136,7 @@ bool Negotiation::propose(LiveJob& job, const Choice& choice) {
     }
     job.round = Round{.deadline = desk_.now() + desk_.settings.propose_wait};
     for (const std::string& dn : dns) {
-        job.round.answers[dn];
+        job.round.answers[dn].holds_data = !choice.without_data.contains(dn);
         desk_.fleet.reserve(dn, job.record.wire_id());
     }
     Propose message{.job = job.record.wire_id(),
@@ -139,10 +145,16 @@ bool Negotiation::propose(LiveJob& job, const Choice& choice) {
                     .inference = job.record.inference,
                     .recipe = job.record.recipe.at("name").get<std::string>() + "@" + job.record.recipe_digest,
                     .model_kind = model_kind_of(job.record.recipe),
-                    .sources = sources_of(job.record.recipe),
+                    .sources = {},
                     .expected_seconds = job.wish.expected_seconds,
                     .lease_seconds = desk_.settings.lease.count()};
     for (const std::string& dn : dns) {
+        const bool holds = !choice.without_data.contains(dn);
+        message.sources = holds ? sources_of(job.record.recipe) : std::vector<std::string>{};
+        message.receivers.clear();
+        if (holds) {
+            message.receivers.assign(choice.without_data.begin(), choice.without_data.end());
+        }
         message.peers.clear();
         std::ranges::copy_if(
             dns, std::back_inserter(message.peers), [&](const std::string& peer) { return peer != dn; });
@@ -182,11 +194,16 @@ void Negotiation::on_prepared(LiveJob& job, const std::string& dn, const Prepare
     }
     found->second.state = Answer::State::prepared;
     found->second.prepared = prepared;
-    desk_.note(job.record, fmt::format("{} is prepared: {} training rows", dn, prepared.training_rows));
+    desk_.note(job.record,
+               found->second.holds_data ? fmt::format("{} is prepared: {} training rows", dn, prepared.training_rows)
+                                        : fmt::format("{} is prepared for a stage: it does not hold the data", dn));
 }
 
-void Negotiation::drop_silent(LiveJob& job, Answer::State expected, const char* what) {
-    for (const std::string& dn : names_in(job.round)) {
+void Negotiation::drop_silent(LiveJob& job,
+                              const std::vector<std::string>& awaited,
+                              Answer::State expected,
+                              const char* what) {
+    for (const std::string& dn : awaited) {
         const auto found = job.round.answers.find(dn);
         if (found != job.round.answers.end() && found->second.state < expected) {
             rounds_.drop(job, dn, {"silent", fmt::format("did not answer {} in time", what)});
@@ -199,47 +216,76 @@ bool Negotiation::after_agreeing(LiveJob& job) {
         if (desk_.now() < job.round.deadline) {
             return false;
         }
-        drop_silent(job, Answer::State::accepted, "the proposal");
+        drop_silent(job, names_in(job.round), Answer::State::accepted, "the proposal");
     }
-    if (job.round.answers.empty()) {
-        rounds_.next_round(job, {}, "nobody accepted");
+    if (holders_in(job.round).empty()) {
+        rounds_.next_round(job, {}, "nobody who holds the data accepted");
         return true;
     }
     if (!rounds_.enter(job, Phase::preparing, desk_.settings.prepare_wait)) {
         return false;
     }
-    const Prepare message{job.record.wire_id(), job.record.recipe.dump()};
-    for (const std::string& dn : names_in(job.round)) {
+    send_prepare(job, holders_in(job.round), {});
+    return true;
+}
+
+void Negotiation::send_prepare(LiveJob& job,
+                               const std::vector<std::string>& to,
+                               const std::optional<DataElsewhere>& data) {
+    const Prepare message{job.record.wire_id(), job.record.recipe.dump(), data};
+    for (const std::string& dn : to) {
         if (auto sent = desk_.send(dn, message); !sent) {
             rounds_.drop(job, dn, {"unreachable", sent.error().text()});
         }
     }
-    return true;
 }
 
+/// Those who hold the data prepare first: what they learn of it the others need.
 bool Negotiation::after_preparing(LiveJob& job) {
-    if (!all_reached(job.round, Answer::State::prepared)) {
+    const auto awaited = job.round.described ? names_in(job.round) : holders_in(job.round);
+    const bool ready = std::ranges::all_of(
+        awaited, [&](const std::string& dn) { return job.round.answers.at(dn).state >= Answer::State::prepared; });
+    if (!ready) {
         if (desk_.now() < job.round.deadline) {
             return false;
         }
-        drop_silent(job, Answer::State::prepared, "the preparation");
+        drop_silent(job, awaited, Answer::State::prepared, "the preparation");
     }
     drop_other_data(job);
-    if (job.round.answers.empty()) {
-        rounds_.next_round(job, {}, "nobody could prepare");
+    const std::vector<std::string> holders = holders_in(job.round);
+    if (holders.empty()) {
+        rounds_.next_round(job, {}, "nobody who holds the data could prepare");
+        return true;
+    }
+    if (!job.round.described && holders.size() < job.round.answers.size()) {
+        describe_data(job, job.round.answers.at(holders.front()).prepared);
         return true;
     }
     return measurement_.begin(job);
 }
 
-/// In layout "whole" all members train on the same matrix: those who have another one than most are left out.
+void Negotiation::describe_data(LiveJob& job, const Prepared& prepared) {
+    std::vector<std::string> others = names_in(job.round);
+    std::erase_if(others, [&](const std::string& dn) { return job.round.answers.at(dn).holds_data; });
+    job.round.described = true;
+    job.round.deadline = desk_.now() + desk_.settings.prepare_wait;
+    send_prepare(job,
+                 others,
+                 DataElsewhere{.matrix = prepared.matrix,
+                               .preprocessing = prepared.preprocessing,
+                               .training_rows = prepared.training_rows,
+                               .validation_rows = prepared.validation_rows});
+}
+
+/// In layout "whole" all who read rows read the same matrix: those who have another one than most are left out.
 void Negotiation::drop_other_data(LiveJob& job) {
     std::map<std::string, std::size_t> count;
-    for (const auto& [dn, answer] : job.round.answers) {
-        ++count[answer.prepared.matrix.digest];
+    const std::vector<std::string> holders = holders_in(job.round);
+    for (const std::string& dn : holders) {
+        ++count[job.round.answers.at(dn).prepared.matrix.digest];
     }
     const auto most = std::ranges::max_element(count, {}, [](const auto& entry) { return entry.second; });
-    for (const std::string& dn : names_in(job.round)) {
+    for (const std::string& dn : holders) {
         const Answer& answer = job.round.answers.at(dn);
         if (answer.prepared.matrix.digest != most->first) {
             rounds_.drop(job, dn, {"other_data", "its encoded data differs from that of the others"});

@@ -7,7 +7,9 @@
 #include "producer/measurement.h"
 #include "producer/rounds.h"
 
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace muster::producer {
 
@@ -31,8 +33,10 @@ private:
     bool propose(LiveJob& job, const Choice& choice);
     bool after_agreeing(LiveJob& job);
     bool after_preparing(LiveJob& job);
+    void send_prepare(LiveJob& job, const std::vector<std::string>& to, const std::optional<DataElsewhere>& data);
+    void describe_data(LiveJob& job, const Prepared& prepared);
     void drop_other_data(LiveJob& job);
-    void drop_silent(LiveJob& job, Answer::State expected, const char* what);
+    void drop_silent(LiveJob& job, const std::vector<std::string>& awaited, Answer::State expected, const char* what);
 
     Desk& desk_;
     Rounds& rounds_;

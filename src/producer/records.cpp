@@ -184,7 +184,9 @@ Json decision_record(const Job& job, const Decided& decided) {
                     {"split_allowed", decided.split_allowed},
                     {"words", "no rows are dealt out: each function reads a whole copy that it holds itself"}};
     if (job.plan.is_object() && chosen_of(job).value("strategy", "") == "pipeline") {
-        data["data"]["words"] = "no rows are dealt out: the model is split, and all rows pass through each function";
+        data["data"]["words"] =
+            "the model is split: rows stay with the function that has its first stage, and pass through the others "
+            "as the numbers that the stage before has made of them";
     }
     Json excluded = Json::array();
     for (const auto& [dn, exclusion] : job.excluded) {

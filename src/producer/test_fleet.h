@@ -70,6 +70,9 @@ struct TestFunction {
     std::string dn;
     double cores{1.0};
     double seconds_per_row{1e-5};
+    std::int64_t blocks{0}; ///< of the model, as it measures them
+    bool holds_data{true};
+    bool may_leave{true}; ///< rows of it
     std::string data_digest{"same-data"};
     std::string matrix_digest{"same-matrix"};
     Reply on_propose{Reply::yes};
@@ -158,7 +161,9 @@ public:
         TestFunction& function = functions.at(dn);
         function.connected = true;
         Hello hello{.dn = dn, .version = "1", .capacity = {.cpu_cores = function.cores, .memory_bytes = 8'000'000'000}};
-        hello.sources = {{"ue-delay/train", 1'000, function.data_digest, true}};
+        if (function.holds_data) {
+            hello.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave}};
+        }
         if (function.held) {
             hello.jobs.push_back(*function.held);
             hello.busy = true;
@@ -364,7 +369,9 @@ private:
             .job = propose.job, .lease_seconds = 30, .cpu_cores = function.cores, .memory_bytes = 4'000'000'000};
         accept.csr = csr;
         accept.addresses = {"127.0.0.1:1"};
-        accept.sources = {{"ue-delay/train", 1'000, function.data_digest, true}};
+        if (!propose.sources.empty()) {
+            accept.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave}};
+        }
         if (function.on_propose == Reply::counter) {
             accept.memory_bytes /= 2;
             say(function, Counter{accept, "half the memory only"});
@@ -386,6 +393,10 @@ private:
                 prepared.validation_rows = 2'000;
                 prepared.parameters = 500;
                 prepared.outputs = {"delay_ms"};
+                prepared.preprocessing.target.name = "delay_ms";
+                if (prepare->data) {
+                    prepared.matrix = prepare->data->matrix;
+                }
                 say(function, std::move(prepared));
             } else if (function.on_prepare == Reply::fail) {
                 say(function, Failed{prepare->job, 0, "column delay_ms is not there"});
@@ -415,6 +426,14 @@ private:
             measured.memory.push_back({batch, 100'000'000 + batch * 1'000});
         }
         measured.parameter_bytes = 2'000;
+        for (std::int64_t i = 0; i < function.blocks; ++i) {
+            measured.blocks.push_back({.name = "block " + std::to_string(i),
+                                       .seconds = function.seconds_per_row * 100,
+                                       .state_bytes = 1'000'000,
+                                       .activation_bytes = 1'000,
+                                       .input_bytes = 1'000});
+            measured.micro_rows = 250;
+        }
         measured.latency_seconds = order.roster.members.size() > 1 ? 1e-4 : 0.0;
         measured.bytes_per_second = order.roster.members.size() > 1 ? 1e9 : 0.0;
         return measured;

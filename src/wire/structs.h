@@ -88,7 +88,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    late_seconds,
                                    reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Plan, candidates, chosen, why, batch, steps, provisional)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows, state_share, stage)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows, state_share, stage, holds_data)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedSource, name, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Agreement,
                                    job,
@@ -121,7 +121,22 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Propose,
                                    cpu_cores,
                                    expected_seconds,
                                    lease_seconds)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Prepare, job, recipe)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataElsewhere, matrix, preprocessing, training_rows, validation_rows)
+inline void to_json(nlohmann::json& json, const std::optional<DataElsewhere>& data) {
+    json = data ? nlohmann::json(*data) : nlohmann::json{};
+}
+inline void from_json(const nlohmann::json& json, std::optional<DataElsewhere>& data) {
+    data = json.is_null() ? std::nullopt : std::optional{json.get<DataElsewhere>()};
+}
+inline void to_json(nlohmann::json& json, const Prepare& order) {
+    json = {{"job", order.job}, {"recipe", order.recipe}};
+    to_json(json["data"], order.data);
+}
+inline void from_json(const nlohmann::json& json, Prepare& order) {
+    json.at("job").get_to(order.job);
+    json.at("recipe").get_to(order.recipe);
+    from_json(json.at("data"), order.data);
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibrate, job, certificate, authority, roster, batches, measure_steps)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Commit, job, certificate, authority, roster, agreement, requirements, lease_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, job, generation)
@@ -135,7 +150,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     Accept, job, lease_seconds, cpu_cores, memory_bytes, may_calibrate, csr, addresses, sources)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Refuse, job, generation, code, words, retry_after_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counter, offer, words)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Prepared, job, matrix, training_rows, validation_rows, parameters, outputs)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    Prepared, job, matrix, training_rows, validation_rows, parameters, outputs, preprocessing)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibrated, job, calibration)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Committed, job, generation, plan_digest, signature, certificate)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Progress,

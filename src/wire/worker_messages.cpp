@@ -13,11 +13,12 @@ static void from_json(const nlohmann::json& json, Secret& secret) {
     secret = Secret{json.get<std::string>()};
 }
 static void to_json(nlohmann::json& json, const WorkerPrepare& order) {
-    json = {
-        {"job", order.job}, {"recipe", order.recipe}, {"matrix", order.matrix.string()}, {"threads", order.threads}};
+    json = {{"job", order.job}, {"recipe", order.recipe}, {"threads", order.threads}};
+    to_json(json["data"], order.data);
 }
 static void from_json(const nlohmann::json& json, WorkerPrepare& order) {
-    order = {json.at("job"), json.at("recipe"), json.at("matrix").get<std::string>(), json.at("threads")};
+    order = {.job = json.at("job"), .recipe = json.at("recipe"), .data = {}, .threads = json.at("threads")};
+    from_json(json.at("data"), order.data);
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerCalibrate, order, key, rank)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerCommit, order, key, rank)

@@ -58,7 +58,7 @@ public:
           SessionJobSettings settings,
           collective::Dialer& dialer,
           std::function<void(FromWorker)> report)
-        : data_{data}, settings_{settings}, dialer_{dialer}, report_{std::move(report)}, thread_{[this] { run(); }} {}
+        : given_{data}, settings_{settings}, dialer_{dialer}, report_{std::move(report)}, thread_{[this] { run(); }} {}
 
     ~State() {
         stop("the worker ends");
@@ -106,30 +106,35 @@ public:
         recipe_ = std::move(*recipe);
         threads_ = order.threads > 0 ? order.threads : settings_.threads;
         prepare_thread(threads_);
+        if (auto known = know_data(order.data); !known) {
+            return fail("data: " + known.error().text());
+        }
         if (recipe_.model.archive) {
-            auto opened = open_user_model(settings_.program, recipe_, data_, watch_);
+            auto opened = open_user_model(settings_.program, recipe_, data(), watch_);
             if (!opened) {
                 return fail("model: " + opened.error().text());
             }
             user_model_ = std::move(*opened);
         }
         // No function builds what it may not hold.
-        const auto shapes = parameter_shapes(recipe_, data_.preprocessing, {}, user_model_.get());
+        const auto shapes = parameter_shapes(recipe_, data().preprocessing, {}, user_model_.get());
         if (!shapes) {
             return fail("model: " + shapes.error().text());
         }
-        const auto rows = row_counts(recipe_, data_.matrices.train);
+        const RowCounts rows = order.data ? RowCounts{order.data->training_rows, order.data->validation_rows}
+                                          : row_counts(recipe_, data().matrices.train);
         if (recipe_.data.text && rows.training < 1) {
-            return fail("data: the text has " + std::to_string(data_.info.rows + 1) +
+            return fail("data: the text has " + std::to_string(data().info.rows + 1) +
                         " tokens, fewer than a sample of data.text.sequence " +
                         std::to_string(recipe_.data.text->sequence));
         }
         prepared_ = Prepared{.job = job_,
-                             .matrix = data_.info,
+                             .matrix = data().info,
                              .training_rows = rows.training,
                              .validation_rows = rows.validation,
                              .parameters = elements_of(*shapes),
-                             .outputs = {data_.preprocessing.target.name}};
+                             .outputs = {data().preprocessing.target.name},
+                             .preprocessing = data().preprocessing};
         report_(*prepared_);
     }
 
@@ -150,8 +155,8 @@ public:
         if (wanted.measure_steps) {
             auto measured =
                 measure_steps(recipe_,
-                              data_.preprocessing,
-                              data_.matrices.train,
+                              data().preprocessing,
+                              data().matrices.train,
                               wanted.batches,
                               {.user_model = user_model_.get(), .memory_bytes_max = settings_.memory_bytes_max});
             if (!measured) {
@@ -213,8 +218,8 @@ public:
         group_.reset(); // the order has it
         auto done = train_and_export(
             recipe_,
-            data_.preprocessing,
-            data_.matrices,
+            data().preprocessing,
+            data().matrices,
             std::move(training),
             {.output = settings_.output, .weights = settings_.weights, .user_model = user_model_.get()},
             [this] { leave(); });
@@ -246,6 +251,25 @@ public:
     }
 
 private:
+    [[nodiscard]] const SessionData& data() const { return elsewhere_ ? *elsewhere_ : given_; }
+
+    /// Errors: invalid_argument, when the data is neither here nor described, or both.
+    Result<void> know_data(const std::optional<DataElsewhere>& described) {
+        if (described.has_value() == (given_.info.rows > 0)) {
+            return Error{ErrorCode::invalid_argument,
+                         described ? "it is here and was described as being elsewhere"
+                                   : "it is not here and nothing was said of it"};
+        }
+        if (described) {
+            auto matrices = matrices_elsewhere(described->matrix);
+            if (!matrices) {
+                return std::move(matrices).error();
+            }
+            elsewhere_ = SessionData{std::move(*matrices), described->matrix, described->preprocessing};
+        }
+        return {};
+    }
+
     TrainingOrder training_order(SteadyTime arrived) {
         TrainingOrder order;
         order.group = group_;
@@ -381,7 +405,7 @@ private:
         }
     }
 
-    const SessionData& data_;
+    const SessionData& given_;
     SessionJobSettings settings_;
     collective::Dialer& dialer_;
     std::function<void(FromWorker)> report_;
@@ -389,6 +413,7 @@ private:
     // Of the job's thread alone.
     std::string job_;
     Recipe recipe_;
+    std::optional<SessionData> elsewhere_;  ///< stands for data that is not here
     std::unique_ptr<UserModel> user_model_; ///< of a recipe with an archive
     int threads_{1};
     std::optional<Prepared> prepared_;

@@ -11,7 +11,8 @@
 
 namespace muster::worker {
 
-/// Rows and how they were encoded: what the agent passed in descriptors before the box was closed.
+/// Rows and how they were encoded: what the agent passed in descriptors before the box was closed. No rows: the data is
+/// at other functions.
 struct SessionData {
     MatrixSet matrices;
     MatrixInfo info;

@@ -24,7 +24,8 @@ struct TrainingOrder {
     c10::intrusive_ptr<c10d::ProcessGroup> group{}; ///< null: one function alone
     std::vector<std::int64_t> batch_rows{};         ///< by rank: rows of each full global batch; 0 is allowed
     std::vector<double> state_shares{}; ///< by rank: part of the optimizer's state; 1 for each, or none: all
-    std::vector<ModelStage> stages{};   ///< by rank, in the order of the chain; empty: data parallelism
+    std::vector<ModelStage> stages{};   ///< by rank, in the order of the chain, replica after replica; empty: data
+                                        ///< parallelism
     std::int64_t micro_rows{};          ///< rows of a micro-batch, with stages
     std::vector<PerformanceRequirement> requirements{}; ///< for recipe.stop_when_met
     std::function<void(const Progress&)> progress{};    ///< called on the training thread; job, generation left empty
@@ -36,7 +37,8 @@ struct TrainingOrder {
 
 /// Trains `program` for the recipe's epochs and evaluates it. Runs on the calling thread (see prepare_thread) until
 /// done; all members must pass the same recipe, data, batch_rows, state_shares and stages. With stages `program` holds
-/// the own one, and every member works on all rows: batch_rows are the whole batch for each.
+/// the own one, batch_rows are those of the member's replica, and where a replica begins is the data; the others' may
+/// be elsewhere (Matrix::held).
 ///
 /// Returns Done without job, generation and model (the caller writes the archive); evaluations and preprocessing are
 /// filled at rank 0: "trained" and the baselines (worker/baselines.h) on "training", "validation" and "test" rows.

@@ -2,11 +2,12 @@
 import math
 import os
 import signal
+import sys
 
 import pytest
 import torch
 
-from harness import process_dn, request_dn, text_recipe
+from harness import Site, process_dn, request_dn, text_recipe
 from test_text import text_request
 
 
@@ -104,3 +105,78 @@ def test_too_little_memory_is_said_with_the_block(own_site):
     reason = own_site.reason("huge")
     assert "does not fit" in reason and 'block "block 1" fits no function' in reason and "MB" in reason
     own_site.wait_connected()
+
+
+def data_of(site, may_leave):
+    return [{"name": source, "file": str(file), "may_leave": may_leave} for source, file in site.sources.items()]
+
+
+@pytest.fixture
+def holder_and_others(tmp_path, tables):
+    """Starts a site whose first function alone has the data, and others that have none."""
+    site = Site(tmp_path, tables)
+
+    def start(may_leave, others=1):
+        site.start_producer()
+        capacity = {"cpu_cores": 0.5, "bandwidth_mbit": 1000}
+        site.start_function("gnb-1", capacity=capacity, data=data_of(site, may_leave))
+        for number in range(others):
+            site.start_function(f"gnb-{number + 2}", capacity=capacity, data=[])
+        return site.wait_connected()
+    yield start
+    site.stop()
+    print(site.logs(), file=sys.stderr)
+
+
+def test_only_the_first_stage_needs_the_data(holder_and_others, reports):
+    site = holder_and_others(may_leave=True, others=2)
+    site.add_recipe(wide_recipe("wide-pipeline", distribution={"strategy": "pipeline", "micro_batches": 4}))
+    report = finished(site, "wide-pipeline")
+    participants = report["participants"]
+    assert len(participants) == 3 and "gnb-1" in participants[0]["dn"]
+    log_loss = {rows: scores["log_loss"] for rows, scores in report["metrics"].items()}
+    for rows, scores in reports["one_function"]["metrics"].items():
+        assert math.isclose(log_loss[rows], scores["log_loss"], rel_tol=1e-8), rows
+    decision = site.container(process_dn("wide-pipeline"), "decision")
+    assert "gnb-1 holds the data" in decision["why"], decision["why"]
+    agreement = site.container(process_dn("wide-pipeline"), "agreement")
+    assert agreement["agreement"].count('"holds_data":false') == 2
+    left = [file for name in ("gnb-2", "gnb-3") for file in (site.folder / "functions" / name).rglob("train.*")]
+    assert not left, "rows have come to a function that holds none"
+    site.nothing_left()
+
+
+def test_what_may_not_leave_stays_and_the_reason_says_so(holder_and_others):
+    site = holder_and_others(may_leave=False)
+    site.add_recipe(wide_recipe("kept", distribution={"strategy": "pipeline"}))
+    site.client().put(request_dn("kept"), text_request("kept"))
+    site.wait_status("kept", "CANCELLED")
+    reason = site.reason("kept")
+    assert "there is only one" in reason, reason
+    assert 'gnb-2,MLTrainingFunction=1 does not hold the data "text/train", which may not leave its holders' in reason, reason
+
+
+def test_replicas_of_stages_train_the_same_model(tmp_path, tables):
+    """One block is nearly all of the model: a chain of more than two functions would wait for it."""
+    site = Site(tmp_path, tables)
+    try:
+        site.start_producer()
+        for number in range(4):
+            site.start_function(f"gnb-{number + 1}", capacity={"cpu_cores": 0.4, "bandwidth_mbit": 1000})
+        site.wait_connected()
+        model = {"family": "transformer", "layers": 1, "width": 256, "heads": 4}
+        found = {}
+        for strategy in ("one_function", "pipeline"):
+            name = f"short-{strategy.replace('_', '-')}"
+            site.add_recipe(wide_recipe(name, model=model, distribution={"strategy": strategy, "micro_batches": 4}))
+            found[strategy] = finished(site, name)
+        decision = site.container(process_dn("short-pipeline"), "decision")
+        assert decision["chosen"] == "pipeline, 2 stages x 2 replicas", decision["why"]
+        participants = found["pipeline"]["participants"]
+        assert [each["blocks"]["first"] == 0 for each in participants] == [True, False, True, False]
+        assert math.isclose(sum(each["share"] for each in participants), 1.0, rel_tol=1e-6)
+        for rows, scores in found["one_function"]["metrics"].items():
+            assert math.isclose(scores["log_loss"], found["pipeline"]["metrics"][rows]["log_loss"], rel_tol=1e-8), rows
+    finally:
+        site.stop()
+        print(site.logs(), file=sys.stderr)

@@ -58,11 +58,10 @@ void declare(CLI::App& program, Arguments& arguments) {
     program
         .add_option("--program-seconds", arguments.program_seconds, "Seconds that one run of a user's model may take")
         ->check(CLI::Range{1, 86'400});
-    program
-        .add_option("--data-fd",
-                    arguments.data,
-                    "NAME=FD for matrix.json, train.features, train.target, test.features, test.target")
-        ->required();
+    program.add_option("--data-fd",
+                       arguments.data,
+                       "NAME=FD for matrix.json, train.features, train.target, test.features, test.target; none: the "
+                       "data is at other functions");
     program.add_option("--threads", arguments.threads, "Threads of one operation")->check(CLI::Range{1, 1024});
     program.add_option("--memory-limit", arguments.memory_bytes_max, "Bytes of memory; 0: no limit of its own")
         ->check(CLI::NonNegativeNumber);
@@ -97,6 +96,9 @@ Result<std::map<std::string, int>> data_descriptors(const std::vector<std::strin
 }
 
 Result<worker::SessionData> read_data(const std::vector<std::string>& entries) {
+    if (entries.empty()) {
+        return worker::SessionData{};
+    }
     auto descriptors = data_descriptors(entries);
     if (!descriptors) {
         return std::move(descriptors).error();
