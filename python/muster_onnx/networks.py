@@ -43,13 +43,11 @@ class Transformer:
     def build(self, tokens, vocabulary, sequence):
         """Scores [rows, tokens, vocabulary] of the next tokens."""
         positions = self._positions(tokens)
-        x = self.graph.add("Add",
-                           self.graph.add("Gather", self._weight("layers.0.token", vocabulary, self.width), tokens),
-                           self.graph.add("Gather", self._weight("layers.0.position", sequence, self.width), positions))
-        future = self._future(positions)
+        x = self.graph.add("Gather", self._weight("layers.0.token", vocabulary, self.width), tokens)
+        turns, future = self._turns(positions, sequence), self._future(positions)
         last = max(self._place(name) for name in self.weights.tensors)
         for block in range(1, last):
-            x = self._decoder(x, f"layers.{block}.", future)
+            x = self._decoder(x, f"layers.{block}.", turns, future)
         head = f"layers.{last}."
         x = self._linear(self._norm(x, head + "norm"), head, vocabulary, self.width)
         all_taken(self.weights, self.taken)
@@ -87,21 +85,45 @@ class Transformer:
     def _linear(self, x, prefix, outputs, inputs):
         return self.graph.linear(x, self._weight(prefix + "weight", outputs, inputs), self._weight(prefix + "bias", outputs))
 
-    def _decoder(self, x, prefix, future):
+    def _decoder(self, x, prefix, turns, future):
         add = self.graph.add
-        x = add("Add", x, self._attention(self._norm(x, prefix + "norm_1"), prefix, future))
+        x = add("Add", x, self._attention(self._norm(x, prefix + "norm_1"), prefix, turns, future))
         h = self._linear(self._norm(x, prefix + "norm_2"), prefix + "up_", 4 * self.width, self.width)
         return add("Add", x, self._linear(self._gelu(h), prefix + "down_", self.width, 4 * self.width))
 
-    def _attention(self, x, prefix, future):
+    def _turns(self, positions, sequence):
+        """Cosine and sine [tokens, width of a head / 2] of the angles of each place: each pair of numbers has its speed."""
+        tables = {}
+
+        def of(width):
+            if width not in tables:
+                speed = numpy.exp(numpy.arange(width // 2, dtype=self.weights.type) * (-math.log(10000.0) / (width // 2)))
+                angle = numpy.arange(sequence, dtype=self.weights.type)[:, None] * speed
+                tables[width] = [self.graph.add("Gather", self.graph.constant(table, self.weights.type), positions)
+                                 for table in (numpy.cos(angle), numpy.sin(angle))]
+            return tables[width]
+        return of
+
+    def _turned(self, x, width, cosine, sine):
+        """Queries or keys [rows, heads, tokens, width], pairs of numbers turned by their angles."""
+        add, constant = self.graph.add, self.graph.constant
+        pairs = add("Reshape", x, constant([0, 0, 0, width // 2, 2]))
+        first, second = (add("Gather", pairs, constant(i), axis=4) for i in range(2))
+        turned = (add("Sub", add("Mul", first, cosine), add("Mul", second, sine)),
+                  add("Add", add("Mul", first, sine), add("Mul", second, cosine)))
+        turned = add("Concat", *(add("Unsqueeze", each, constant([4])) for each in turned), axis=4)
+        return add("Reshape", turned, constant([0, 0, 0, width]))
+
+    def _attention(self, x, prefix, turns, future):
         add, constant = self.graph.add, self.graph.constant
         heads = self.weights.settings.get(prefix + "heads")
-        if not isinstance(heads, int) or heads < 1 or self.width % heads != 0:
-            raise WeightsError(f"settings: {prefix}heads is {heads!r}, which does not divide the width {self.width}")
+        if not isinstance(heads, int) or heads < 1 or self.width % (2 * heads) != 0:
+            raise WeightsError(f"settings: {prefix}heads is {heads!r}, twice which does not divide the width {self.width}")
         h = self._linear(x, prefix + "attention_", 3 * self.width, self.width)
         h = add("Reshape", h, constant([0, 0, 3, heads, self.width // heads]))  # 0: as it was
         h = add("Transpose", h, perm=[2, 0, 3, 1, 4])
         queries, keys, values = (add("Gather", h, constant(i), axis=0) for i in range(3))
+        queries, keys = (self._turned(each, self.width // heads, *turns(self.width // heads)) for each in (queries, keys))
         scores = add("MatMul", queries, add("Transpose", keys, perm=[0, 1, 3, 2]))
         scores = add("Mul", scores, self._scalar(1 / math.sqrt(self.width // heads)))
         shares = add("Softmax", add("Where", future, self._scalar(-math.inf), scores), axis=-1)

@@ -55,8 +55,8 @@ Result<void> check_model(const Recipe& recipe) {
     if (recipe.loss != Loss::cross_entropy) {
         return wrong("/loss", "a language model is trained with cross_entropy");
     }
-    if (family == "transformer" && recipe.model.width % recipe.model.heads != 0) {
-        return wrong("/model/heads", "the width must be a multiple of the heads");
+    if (family == "transformer" && recipe.model.width % (2 * recipe.model.heads) != 0) {
+        return wrong("/model/heads", "the width must be a multiple of twice the heads: each reads pairs of numbers");
     }
     if (!recipe.data.exclude.empty() || !recipe.data.categorical.empty()) {
         return wrong("/data", "a text has no columns to exclude or to treat as categories");

@@ -133,7 +133,7 @@ TEST(Recipe, for_a_text_says_what_does_not_fit) {
         {"text: {}", good_model, "l1", "trained with cross_entropy"},
         {"text: {}", "family: mlp", "cross_entropy", "needs the family transformer"},
         {"target: y", good_model, "cross_entropy", "/data/text"},
-        {"text: {}", "family: transformer, width: 30, heads: 4", "cross_entropy", "multiple of the heads"},
+        {"text: {}", "family: transformer, width: 36, heads: 4", "cross_entropy", "multiple of twice the heads"},
         {"text: {}", "family: transformer, hidden: [4]", "cross_entropy", "hidden"},
         {"text: {}", "family: tranformer", "cross_entropy", "did you mean \"transformer\"?"},
     };

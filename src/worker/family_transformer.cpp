@@ -22,10 +22,13 @@ constexpr std::int64_t sites_of_block = 8; ///< of dropout, at most
 // "$h" stands for h with dropout, "@linear" for the layer that its block is trained with.
 constexpr const char* embedding_source = R"(
 def forward(self, tokens: Tensor) -> Tensor:
-    x = torch.embedding(self.token, tokens) + self.position[0:tokens.size(1)]
+    x = torch.embedding(self.token, tokens)
     return $x
 )";
 
+// Queries and keys are turned by angles that grow with their place (rotary position embedding, Su et al. 2021), so what
+// attention sees of places is how far apart they are. Neighbouring numbers are one complex number: a turn is one
+// product, of which backward keeps nothing. 9.21 is ln(10000).
 constexpr const char* decoder_source = R"(
 def forward(self, x: Tensor) -> Tensor:
     n = x.size(0)
@@ -34,8 +37,13 @@ def forward(self, x: Tensor) -> Tensor:
     h = torch.layer_norm(x, [w], self.norm_1_weight, self.norm_1_bias)
     h = @linear(h, self.attention_weight, self.attention_bias)
     h = h.view([n, t, 3, self.heads, w // self.heads]).permute([2, 0, 3, 1, 4])
-    q, k, v = h.unbind(0)
-    h = torch.scaled_dot_product_attention(q, k, v, None, 0.0, True)
+    half = w // self.heads // 2
+    speed = torch.exp(torch.arange(half, dtype=x.dtype) * (-9.210340371976184 / half))
+    angle = torch.arange(t, dtype=x.dtype).unsqueeze(1) * speed
+    turn = torch.polar(torch.ones_like(angle), angle)
+    pairs = torch.view_as_complex(h[0:2].unflatten(-1, [half, 2]))
+    q, k = torch.view_as_real(pairs * turn).flatten(-2).unbind(0)
+    h = torch.scaled_dot_product_attention(q, k, h[2], None, 0.0, True)
     h = h.transpose(1, 2).reshape([n, t, w])
     h = @linear(h, self.out_weight, self.out_bias)
     x = x + $h
@@ -134,7 +142,6 @@ torch::jit::Module decoder(const Recipe& recipe, std::int64_t position, Weights 
 torch::jit::Module embedding(const Recipe& recipe, std::int64_t vocabulary, Weights weights) {
     Block block{"Embedding", 0, recipe, weights};
     block.normal("token", {vocabulary, recipe.model.width});
-    block.normal("position", {recipe.data.text->sequence, recipe.model.width});
     return block.with(embedding_source);
 }
 

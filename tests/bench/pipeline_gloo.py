@@ -7,6 +7,7 @@ resident memory. Equal numbers of blocks on each rank, one thread each, no encry
 """
 import argparse
 import json
+import math
 import os
 import pathlib
 import resource
@@ -42,14 +43,9 @@ def blocks_of(chosen, torch, begin, end):
     """Blocks begin to end - 1 of the chain: an embedding, decoders, a head."""
     nn, functional = torch.nn, torch.nn.functional
 
-    class Embedding(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.token = nn.Embedding(VOCABULARY, chosen.width)
-            self.position = nn.Parameter(torch.randn(chosen.sequence, chosen.width) * 0.02)
-
-        def forward(self, tokens):
-            return self.token(tokens) + self.position[:tokens.size(1)]
+    half = chosen.width // chosen.heads // 2
+    angle = torch.arange(chosen.sequence)[:, None] * torch.exp(torch.arange(half) * (-math.log(10000.0) / half))
+    turn = torch.polar(torch.ones_like(angle), angle)
 
     class Decoder(nn.Module):
         def __init__(self):
@@ -60,14 +56,16 @@ def blocks_of(chosen, torch, begin, end):
 
         def forward(self, x):
             rows, tokens, width = x.shape
-            q, k, v = self.attention(self.norm_1(x)).view(rows, tokens, 3, chosen.heads, -1).permute(2, 0, 3, 1, 4)
-            h = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+            h = self.attention(self.norm_1(x)).view(rows, tokens, 3, chosen.heads, -1).permute(2, 0, 3, 1, 4)
+            pairs = torch.view_as_complex(h[:2].unflatten(-1, (half, 2)))
+            q, k = torch.view_as_real(pairs * turn[:tokens]).flatten(-2)
+            h = functional.scaled_dot_product_attention(q, k, h[2], is_causal=True)
             x = x + self.out(h.transpose(1, 2).reshape(rows, tokens, width))
             return x + self.down(functional.gelu(self.up(self.norm_2(x))))
 
     def block(position):
         if position == 0:
-            return Embedding()
+            return nn.Embedding(VOCABULARY, chosen.width)
         if position <= chosen.layers:
             return Decoder()
         return nn.Sequential(nn.LayerNorm(chosen.width), nn.Linear(chosen.width, VOCABULARY))

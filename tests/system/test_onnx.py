@@ -116,9 +116,8 @@ def test_tensors_of_another_network_are_refused(tmp_path, tensors, words):
 
 
 @pytest.mark.parametrize("tensors,words", [
-    ({"layers.0.token": entry(0, 8, 1, 2)}, "layers.0.position"), ({"weight_0": entry(0, 8, 1, 2)}, "layers.0.token"),
-    ({"layers.0.token": entry(0, 4, 1, 1), "layers.0.position": entry(4, 8, 1, 1)}, "layers.0.norm_weight"),
-    ({"layers.0.token": entry(0, 4, 1, 1), "layers.x.position": entry(4, 8, 1, 1)}, "layers.0.position")])
+    ({"layers.0.token": entry(0, 8, 1, 2)}, "layers.0.norm_weight"), ({"weight_0": entry(0, 8, 1, 2)}, "layers.0.token"),
+    ({"layers.0.token": entry(0, 4, 1, 1), "layers.x.weight": entry(4, 8, 1, 1)}, "layers.x.weight")])
 def test_a_transformer_that_lacks_tensors_is_refused(tmp_path, tensors, words):
     facts = {"family": "transformer", "task": "language",
              "preprocessing": json.dumps({"text": {"unit": "byte", "sequence": 1, "vocabulary": ["a"]}})}
