@@ -91,6 +91,16 @@ TEST(Agreement, a_function_without_the_data_holds_a_later_stage) {
     EXPECT_FALSE(agreed[1].at("holds_data").get<bool>());
 }
 
+TEST(Agreement, a_plan_that_is_only_asked_for_knows_who_holds_the_data) {
+    DataAtOne fleet;
+    const auto plan = fleet.producer->services().plan(split_request(), "c");
+    ASSERT_TRUE(plan.ok()) << plan.error().text();
+    const auto& members = plan->at("candidates").at(plan->at("chosen").get<std::size_t>()).at("members");
+    ASSERT_EQ(members.size(), 2U);
+    EXPECT_EQ(members[0].at("dn"), first);
+    EXPECT_NE(plan->at("why").get<std::string>().find("gnb-1 holds the data"), std::string::npos);
+}
+
 TEST(Agreement, asks_none_without_the_data_when_it_may_not_leave) {
     const DataAtOne fleet{split_recipe(), false};
     EXPECT_TRUE(fleet.functions.at(second).all<Propose>().empty());

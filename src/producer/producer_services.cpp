@@ -68,10 +68,11 @@ Measurements measurements_of(const Desk& desk, const std::string& recipe_digest,
         measured.calibration.bytes_per_second = link ? link->bytes_per_second : 0.0;
         measured.calibration.link_cpu_seconds_per_byte = link ? link->cpu_seconds_per_byte : 0.0;
         found.provisional = found.provisional || (!link && choice.candidates.size() > 1);
-        found.candidates.push_back({row.function.dn,
-                                    measured.calibration,
-                                    row.function.capacity.memory_bytes,
-                                    row.function.capacity.cpu_cores});
+        found.candidates.push_back({.dn = row.function.dn,
+                                    .calibration = measured.calibration,
+                                    .memory_bytes = row.function.capacity.memory_bytes,
+                                    .cpu_cores = row.function.capacity.cpu_cores,
+                                    .holds_data = !choice.without_data.contains(row.function.dn)});
     }
     return found;
 }
