@@ -141,6 +141,12 @@ Result<void> check(const Recipe& recipe) {
                                                  "other (api/user-models.md)"
                                                : "a transformer can"));
     }
+    if (recipe.number_type == NumberType::bf16 && recipe.model.family != "mlp" &&
+        recipe.model.family != "transformer") {
+        return wrong("/number_type",
+                     "bf16 is for the linear layers of the families mlp and transformer; a model of family \"" +
+                         recipe.model.family + "\" is trained in fp32 or fp64");
+    }
     const DistributionKind strategy = recipe.distribution.strategy;
     if (recipe.optimizer.state == StateKind::sharded &&
         (strategy == DistributionKind::one_function || strategy == DistributionKind::pipeline)) {

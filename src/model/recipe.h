@@ -13,7 +13,9 @@ namespace muster {
 
 enum class Loss { l1, mse, cross_entropy, binary_cross_entropy };
 enum class OptimizerKind { adamw, sgd };
-enum class NumberType { fp32, fp64 };
+
+/// `bf16` is mixed precision: products of linear layers in bf16 with sums in fp32 while training, all else fp32.
+enum class NumberType { fp32, fp64, bf16 };
 
 /// What a text is cut into: bytes, or the characters (Unicode code points) of UTF-8.
 enum class TextUnit { byte, character };

@@ -30,7 +30,8 @@ const Names<TextUnit>& unit_names() {
 }
 
 const Names<NumberType>& number_type_names() {
-    static const Names<NumberType> names{{"fp32", NumberType::fp32}, {"fp64", NumberType::fp64}};
+    static const Names<NumberType> names{
+        {"fp32", NumberType::fp32}, {"fp64", NumberType::fp64}, {"bf16", NumberType::bf16}};
     return names;
 }
 

@@ -117,6 +117,21 @@ TEST(Recipe, for_a_text_round_trips) {
     EXPECT_EQ(to_json(*again), to_json(*recipe));
 }
 
+TEST(Recipe, of_mixed_precision_is_for_families_with_linear_layers_of_ours) {
+    auto json = parse_document(recipe_text, "r.yaml")->value;
+    json["number_type"] = "bf16";
+    const auto recipe = recipe_from_json(json);
+    ASSERT_TRUE(recipe.ok()) << recipe.error().text();
+    EXPECT_EQ(recipe->number_type, NumberType::bf16);
+    EXPECT_EQ(recipe_from_json(to_json(*recipe))->digest, recipe->digest);
+    json["model"] = {{"family", "gru"}};
+    json["data"]["windows"] = {{"length", 4}};
+    const auto refused = recipe_from_json(json);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().where, "/number_type");
+    EXPECT_NE(refused.error().text().find("trained in fp32 or fp64"), std::string::npos) << refused.error().text();
+}
+
 TEST(Recipe, for_a_text_says_what_does_not_fit) {
     struct Case {
         std::string data;
@@ -190,7 +205,7 @@ TEST(Recipe, names_what_is_wrong_and_where) {
         {"epochs: 0", "a whole number from 1 to"},
         {"epochs: many", "not \"many\""},
         {"seed: -1", "/seed"},
-        {"number_type: fp16", "allowed: fp32, fp64"},
+        {"number_type: fp16", "allowed: fp32, fp64, bf16"},
         {"stop_when_met: 1", "true or false"},
     };
     for (const BadRecipe& row : rows) {

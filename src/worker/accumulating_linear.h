@@ -1,4 +1,4 @@
-/// Linear layers that add to gradients in place.
+/// Linear layers of ours: they add to gradients in place, or compute in bf16.
 #pragma once
 
 namespace muster::worker {
@@ -25,5 +25,12 @@ private:
 /// is, x [..., inputs], weight [outputs, inputs], bias [outputs].
 /// A function, so that whoever uses the name links the operator.
 [[nodiscard]] const char* accumulating_linear();
+
+/// The same whose three products (forward, and backward for x and weight) are computed in bf16 with sums in fp32
+/// (bf16_product.h) while a DropoutScope says that this is training; without one it is torch.linear, so that scores are
+/// those of the archive. All that goes in and comes out is fp32. Needs Processor::bf16.
+/// Source: Micikevicius et al., "Mixed Precision Training", ICLR 2018; bf16 needs no scaling of the loss (Kalamkar et
+/// al., arXiv:1905.12322).
+[[nodiscard]] const char* bf16_linear();
 
 } // namespace muster::worker

@@ -83,6 +83,10 @@ DropoutScope::~DropoutScope() {
     keys.reset();
 }
 
+bool DropoutScope::is_alive() {
+    return keys.has_value();
+}
+
 std::string dropout_call(const std::string& x, std::int64_t site, double probability) {
     return probability > 0.0 ? fmt::format("muster.dropout({}, {}, {})", x, site, probability) : x;
 }

@@ -16,6 +16,9 @@ public:
     ~DropoutScope();
     DropoutScope(const DropoutScope&) = delete;
     DropoutScope& operator=(const DropoutScope&) = delete;
+
+    /// Whether there is one on the calling thread, which means that what it runs is training.
+    [[nodiscard]] static bool is_alive();
 };
 
 /// A call for the source of a network, "muster.dropout(x, 3, 0.1)", which answers x [rows, ...] with numbers set to 0

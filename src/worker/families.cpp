@@ -1,5 +1,6 @@
 #include "worker/families.h"
 
+#include "worker/accumulating_linear.h"
 #include "worker/dropout.h"
 #include "worker/own_operators.h"
 
@@ -23,6 +24,8 @@ torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::in
     std::vector<std::int64_t> widths{columns};
     widths.insert(widths.end(), recipe.model.hidden.begin(), recipe.model.hidden.end());
     widths.push_back(outputs);
+    const bool in_bf16 = recipe.number_type == NumberType::bf16 && weights == Weights::drawn;
+    const std::string operation = in_bf16 ? bf16_linear() : "torch.linear";
     std::string source = "def forward(self, x: Tensor) -> Tensor:\n";
     for (std::size_t layer = 0; layer + 1 < widths.size(); ++layer) {
         const std::string number = std::to_string(layer);
@@ -38,7 +41,7 @@ torch::jit::Module build_mlp(const Recipe& recipe, std::int64_t columns, std::in
         const at::Tensor bias = draw({widths[layer + 1]});
         module.register_parameter("weight_" + number, weight.requires_grad_(true), false);
         module.register_parameter("bias_" + number, bias.requires_grad_(true), false);
-        const std::string linear = "torch.linear(x, self.weight_" + number + ", self.bias_" + number + ")";
+        const std::string linear = operation + "(x, self.weight_" + number + ", self.bias_" + number + ")";
         const bool last = layer + 2 == widths.size();
         const std::string relu = "torch.relu_(" + linear + ")";
         source += last ? "    return " + linear + "\n"

@@ -50,7 +50,7 @@ build_transformer(const Recipe& recipe, std::int64_t vocabulary, Weights weights
 [[nodiscard]] std::vector<std::int64_t>
 block_output_sizes(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t position);
 
-/// The recipe's number type.
+/// The type of weights, gradients and all that passes between layers: of bf16, which is for products, fp32.
 [[nodiscard]] at::ScalarType scalar_type(const Recipe& recipe);
 
 } // namespace muster::worker

@@ -59,13 +59,20 @@ def forward(self, x: Tensor) -> Tensor:
     return @linear(x, self.weight, self.bias)
 )";
 
+const char* linear_of(const Recipe& recipe, Weights weights) {
+    if (weights == Weights::absent) {
+        return "torch.linear";
+    }
+    return recipe.number_type == NumberType::bf16 ? bf16_linear() : accumulating_linear();
+}
+
 /// One block of the chain under construction.
 class Block {
 public:
     Block(const char* kind, std::int64_t position, const Recipe& recipe, Weights weights)
         : module_{fmt::format("__torch__.muster.{}_{}", kind, position)}, type_{scalar_type(recipe)}, weights_{weights},
-          position_{position}, dropout_{recipe.model.dropout}, generator_{at::detail::createCPUGenerator(
-                                                                   seed_of(recipe.seed, position))} {}
+          linear_{linear_of(recipe, weights)}, position_{position}, dropout_{recipe.model.dropout},
+          generator_{at::detail::createCPUGenerator(seed_of(recipe.seed, position))} {}
 
     void normal(const std::string& name, at::IntArrayRef shape, double scale = 1.0) {
         add(name, shape, [&](at::Tensor values) { values.normal_(0.0, deviation * scale, generator_); });
@@ -88,10 +95,9 @@ public:
         for (std::size_t at = source.find('$'); at != std::string::npos; at = source.find('$')) {
             source.replace(at, 2, dropout_call(source.substr(at + 1, 1), site++, dropout_));
         }
-        const std::string linear = weights_ == Weights::drawn ? accumulating_linear() : "torch.linear";
         constexpr std::string_view mark = "@linear";
         for (std::size_t at = source.find(mark); at != std::string::npos; at = source.find(mark)) {
-            source.replace(at, mark.size(), linear);
+            source.replace(at, mark.size(), linear_);
         }
         module_.define(source, operator_resolver());
         return module_;
@@ -120,6 +126,7 @@ private:
     torch::jit::Module module_;
     at::ScalarType type_;
     Weights weights_;
+    std::string linear_; ///< the operator
     std::int64_t position_;
     double dropout_;
     at::Generator generator_;

@@ -3,6 +3,7 @@
 #include "base/testing_text.h"
 #include "worker/stage_weights.h"
 #include "worker/testing_ranks.h"
+#include "worker/testing_stages.h"
 #include "worker/testing_text_problem.h"
 
 #include <gtest/gtest.h>
@@ -17,60 +18,6 @@
 
 namespace muster::worker {
 namespace {
-
-/// Stages of these numbers of blocks, of each replica.
-std::vector<ModelStage> stages_of(const std::vector<std::int64_t>& blocks, bool recompute = false, int replicas = 1) {
-    std::vector<ModelStage> stages;
-    for (int i = 0; i < replicas; ++i) {
-        std::int64_t first = 0;
-        for (const std::int64_t count : blocks) {
-            stages.push_back({first, count, recompute});
-            first += count;
-        }
-    }
-    return stages;
-}
-
-struct Outcome {
-    std::vector<at::Tensor> parameters; ///< of all stages, in order
-    std::vector<Result<Done>> done;
-};
-
-/// Only where a replica begins is the data.
-Outcome train_in_stages(const TextProblem& problem,
-                        const std::vector<ModelStage>& stages,
-                        std::int64_t micro_rows,
-                        const std::function<void(int, TrainingOrder&)>& adjust = {}) {
-    std::vector<std::vector<at::Tensor>> parameters(stages.size());
-    std::vector<std::optional<Result<Done>>> done(stages.size());
-    run_ranks(static_cast<int>(stages.size()), [&](Group group) {
-        prepare_thread(1);
-        const auto rank = static_cast<std::size_t>(group->getRank());
-        auto program = ModelProgram::build(problem.recipe, problem.preprocessing, stages[rank]).value();
-        TrainingOrder order{.group = std::move(group),
-                            .batch_rows = std::vector<std::int64_t>(stages.size(), problem.recipe.batch),
-                            .stages = stages,
-                            .micro_rows = micro_rows};
-        if (adjust) {
-            adjust(static_cast<int>(rank), order);
-        }
-        const MatrixInfo info{.rows = problem.matrices.train.rows,
-                              .test_rows = problem.matrices.test.rows,
-                              .columns = problem.matrices.train.columns};
-        const MatrixSet elsewhere = matrices_elsewhere(info).value();
-        const MatrixSet& matrices = stages[rank].first_block == 0 ? problem.matrices : elsewhere;
-        done[rank] = train(program, problem.recipe, problem.preprocessing, matrices, order);
-        for (const at::Tensor& parameter : program.parameters()) {
-            parameters[rank].push_back(parameter.detach().clone());
-        }
-    });
-    Outcome outcome;
-    for (std::size_t rank = 0; rank < stages.size(); ++rank) {
-        outcome.parameters.insert(outcome.parameters.end(), parameters[rank].begin(), parameters[rank].end());
-        outcome.done.push_back(std::move(*done[rank]));
-    }
-    return outcome;
-}
 
 TEST(Stages, hold_their_own_blocks_and_start_as_the_whole_does) {
     const TextProblem problem;

@@ -85,7 +85,11 @@ Result<torch::jit::Module> build_checked(const Recipe& recipe,
                                          const Preprocessing& preprocessing,
                                          Weights weights,
                                          const ModelStage& stage,
-                                         const UserModel* user_model) {
+                                         const UserModel* user_model,
+                                         const Processor& processor) {
+    if (auto able = check_processor(recipe, processor); !able) {
+        return std::move(able).error();
+    }
     if (auto fit = check_fit(recipe, preprocessing); !fit) {
         return std::move(fit).error();
     }
@@ -122,8 +126,9 @@ std::int64_t ParameterShape::elements() const {
 Result<std::vector<ParameterShape>> parameter_shapes(const Recipe& recipe,
                                                      const Preprocessing& preprocessing,
                                                      const ModelStage& stage,
-                                                     const UserModel* user_model) {
-    const auto module = build_checked(recipe, preprocessing, Weights::absent, stage, user_model);
+                                                     const UserModel* user_model,
+                                                     const Processor& processor) {
+    const auto module = build_checked(recipe, preprocessing, Weights::absent, stage, user_model, processor);
     if (!module) {
         return module.error();
     }
@@ -176,7 +181,7 @@ Result<ModelProgram> ModelProgram::build(const Recipe& recipe,
                                          const Preprocessing& preprocessing,
                                          const ModelStage& stage,
                                          const UserModel* user_model) {
-    auto module = build_checked(recipe, preprocessing, Weights::drawn, stage, user_model);
+    auto module = build_checked(recipe, preprocessing, Weights::drawn, stage, user_model, Processor::here());
     if (!module) {
         return std::move(module).error();
     }

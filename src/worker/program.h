@@ -6,6 +6,7 @@
 #include "model/preprocessing.h"
 #include "model/recipe.h"
 #include "model/stage.h"
+#include "worker/processor.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -33,11 +34,12 @@ struct ParameterShape {
 };
 
 /// The trained tensors of a model, or of one stage of it, in their order, without building it: no memory for weights.
-/// Errors: those of ModelProgram::build.
+/// Errors: those of ModelProgram::build, on `processor`.
 [[nodiscard]] Result<std::vector<ParameterShape>> parameter_shapes(const Recipe& recipe,
                                                                    const Preprocessing& preprocessing,
                                                                    const ModelStage& stage = {},
-                                                                   const UserModel* user_model = nullptr);
+                                                                   const UserModel* user_model = nullptr,
+                                                                   const Processor& processor = Processor::here());
 
 /// Scalars of all these.
 [[nodiscard]] std::int64_t elements_of(const std::vector<ParameterShape>& shapes);
@@ -51,7 +53,8 @@ public:
     /// Builds the family of `recipe` for the width and outputs of `preprocessing`, with weights drawn from
     /// recipe.seed by generators of its own (families.h); of a chain only the blocks of `stage`, which never take
     /// memory elsewhere. Of a recipe with an archive `user_model` is the model, and outlives this.
-    /// Errors: invalid_argument, when recipe, target and each other do not fit, or the model has no such blocks.
+    /// Errors: invalid_argument, when recipe, target and each other do not fit, the model has no such blocks, or
+    /// the processor lacks what the number type needs.
     [[nodiscard]] static Result<ModelProgram> build(const Recipe& recipe,
                                                     const Preprocessing& preprocessing,
                                                     const ModelStage& stage = {},
