@@ -161,6 +161,33 @@ def rows_parallel():
               ratio_at_least=0.9)
 
 
+# --- mixed precision -----------------------------------------------------------------------------------------------------
+
+
+MIXED = (("transformer, 4 layers of 128", SMALL, SMALL_BATCH, SMALL_STEPS), ("50 M parameters", LARGE, LARGE_BATCH, LARGE_STEPS))
+
+
+def mixed_precision():
+    if "avx512_bf16" not in pathlib.Path("/proc/cpuinfo").read_text():
+        yield Row.skip("a step with products in bf16", "this processor has no AVX512_BF16")
+        return
+    for case, model, batch, steps in MIXED:
+        losses = {}
+
+        def step_ms(number_type):
+            with running_site(steps, batch, {"f1": 1.0}) as site:
+                recipe = text_recipe("mixed", model, batch, number_type=number_type, distribution={"strategy": "one_function"})
+                _, report = train(site, recipe)
+                losses[number_type] = report["metrics"]["training"]["log_loss"]
+                return 1e3 * batch * SEQUENCE / tokens_per_second(site, "mixed")
+
+        narrow, wide = in_turns(2, lambda: step_ms("bf16"), lambda: step_ms("fp32"))
+        case = f"{case}, batch {batch} of {SEQUENCE} tokens, number_type bf16"
+        yield Row(f"{case}: time of a step", narrow, "ms", "fp32", wide, ratio_at_most=0.9)
+        yield Row(f"{case}: training loss after {steps} steps", losses["bf16"], "nats", "fp32", losses["fp32"],
+                  ratio_at_most=1.02, ratio_at_least=0.98)
+
+
 # --- sharded state -----------------------------------------------------------------------------------------------------
 
 
@@ -236,5 +263,5 @@ def quality():
     yield Row("tiny-shakespeare: time, two functions of one core", seconds, "s", value_at_most=1200)
 
 
-GROUPS = {"large": large, "pipeline": pipeline, "unequal": unequal, "rows": rows_parallel, "sharded": sharded,
-          "forecast": forecast, "quality": quality}
+GROUPS = {"large": large, "pipeline": pipeline, "unequal": unequal, "rows": rows_parallel, "bf16": mixed_precision,
+          "sharded": sharded, "forecast": forecast, "quality": quality}
