@@ -22,7 +22,8 @@ protected:
 
 TEST_F(Bf16Training, of_a_transformer_comes_close_to_the_loss_of_fp32) {
     TextProblem problem{4000};
-    problem.recipe.epochs = 25; // until the loss falls no more: before that it is a matter of chance which is ahead
+    problem.recipe.epochs = 12;
+    problem.recipe.optimizer.decay_learning_rate = true; // to rest: else it is a matter of chance which is ahead
     const auto wide = train_with(problem, {16});
     problem.recipe.number_type = NumberType::bf16;
     const auto narrow = train_with(problem, {16});
@@ -30,7 +31,7 @@ TEST_F(Bf16Training, of_a_transformer_comes_close_to_the_loss_of_fp32) {
     EXPECT_GT(relative_difference(narrow[0].parameters, wide[0].parameters), 1e-4) << "it was trained in fp32";
     for (const char* rows : {"training", "validation"}) {
         const double wanted = score(**wide[0].done, "trained", rows, "log_loss");
-        EXPECT_NEAR(score(**narrow[0].done, "trained", rows, "log_loss"), wanted, 0.03 * wanted) << rows;
+        EXPECT_NEAR(score(**narrow[0].done, "trained", rows, "log_loss"), wanted, 0.02 * wanted) << rows;
     }
     for (const at::Tensor& parameter : narrow[0].parameters) {
         EXPECT_EQ(parameter.scalar_type(), at::kFloat);
