@@ -127,7 +127,7 @@ TEST_F(Export, has_the_weights_of_a_table_model_and_how_its_rows_are_encoded) {
 
 TEST_F(Export, has_the_weights_of_a_language_model_and_its_vocabulary) {
     const worker::TextProblem problem;
-    expect_weights_of(problem.program(), 2 + 2 * 12 + 4);
+    expect_weights_of(problem.program(), 1 + 2 * 12 + 4);
     const WeightsFile file = written();
     EXPECT_EQ(file.header["layers.1.attention_weight"]["shape"], (nlohmann::json{48, 16}));
     EXPECT_EQ(file.metadata["family"], "transformer");
