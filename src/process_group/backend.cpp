@@ -1,6 +1,7 @@
 #include "process_group/backend.h"
 
 #include "base/assert.h"
+#include "process_group/staged_backend.h"
 
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 
@@ -66,15 +67,20 @@ MusterBackend::subgroup(const std::string& name, const std::vector<int>& ranks, 
     return made;
 }
 
-c10::intrusive_ptr<c10d::ProcessGroup> make_process_group(std::shared_ptr<collective::Group> group) {
+c10::intrusive_ptr<c10d::ProcessGroup> make_process_group(std::shared_ptr<collective::Group> group,
+                                                          at::DeviceType device) {
     MUSTER_ASSERT(group != nullptr);
     const int rank = group->rank();
     const int size = group->size();
     const auto store = c10::make_intrusive<c10d::HashStore>();
     auto made = c10::make_intrusive<c10d::ProcessGroup>(store, rank, size);
-    made->setBackend(c10::DeviceType::CPU,
-                     c10d::ProcessGroup::BackendType::CUSTOM,
-                     c10::make_intrusive<MusterBackend>(std::move(group), std::make_shared<Executor>()));
+    auto backend = c10::make_intrusive<MusterBackend>(std::move(group), std::make_shared<Executor>());
+    if (device != at::kCPU) {
+        // One of each type of backend fits into a group; this one has no type of its own.
+        made->setBackend(
+            device, c10d::ProcessGroup::BackendType::UNDEFINED, c10::make_intrusive<StagedBackend>(backend));
+    }
+    made->setBackend(at::kCPU, c10d::ProcessGroup::BackendType::CUSTOM, std::move(backend));
     made->setDefaultBackend(c10d::ProcessGroup::BackendType::CUSTOM);
     made->setGroupName("muster");
     return made;

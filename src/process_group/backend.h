@@ -151,8 +151,10 @@ private:
     Guarded<std::map<std::string, int>> uses_{}; ///< of the name of a sub-group
 };
 
-/// Returns a ProcessGroup whose CPU backend is a MusterBackend over `group`. Its store lies within this process:
-/// whatever ranks must agree on was agreed in the roster.
-[[nodiscard]] c10::intrusive_ptr<c10d::ProcessGroup> make_process_group(std::shared_ptr<collective::Group> group);
+/// Returns a ProcessGroup whose CPU backend is a MusterBackend over `group`; tensors of `device`, when it is another,
+/// go through a StagedBackend. Its store lies within this process: whatever ranks must agree on was agreed in the
+/// roster.
+[[nodiscard]] c10::intrusive_ptr<c10d::ProcessGroup> make_process_group(std::shared_ptr<collective::Group> group,
+                                                                        at::DeviceType device = at::kCPU);
 
 } // namespace muster::process_group
