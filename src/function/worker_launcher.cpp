@@ -219,6 +219,10 @@ private:
         if (limits.memory_bytes > 0) {
             spec.arguments.insert(spec.arguments.end(), {"--memory-limit", std::to_string(limits.memory_bytes)});
         }
+        // What users bring is never run beside a GPU's driver, which the worker's box cannot close.
+        if (settings_.device != "cpu" && limits.program < 0) {
+            spec.arguments.insert(spec.arguments.end(), {"--device", settings_.device});
+        }
         if (!settings_.allow_missing_isolation.empty()) {
             spec.arguments.insert(
                 spec.arguments.end(),

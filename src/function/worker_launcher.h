@@ -20,6 +20,7 @@ struct LauncherSettings {
     std::uint16_t port_high{0};
     std::vector<std::string> advertised_hosts{}; ///< under which peers reach it; empty: data_host
     bool limit_by_cgroup{true};
+    std::string device{"cpu"};                          ///< where workers train whole models: cpu, cuda, cuda:1
     std::vector<std::string> allow_missing_isolation{}; ///< parts the operator has opted out of by name
 };
 

@@ -30,16 +30,31 @@ struct PlainProducts {
     }
 };
 
+/// On the processor by a kernel of ours; a GPU's own take and give bf16 and sum in fp32.
 struct Bf16Products {
     static at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+        if (!x.is_cpu()) {
+            return at::linear(x.to(at::kBFloat16), weight.to(at::kBFloat16), bias.to(at::kBFloat16)).to(at::kFloat);
+        }
         std::vector<std::int64_t> sizes = x.sizes().vec();
         sizes.back() = weight.size(0);
         // Not a view: in-place functions may follow.
         return at::_unsafe_view(bf16_product(x.reshape({-1, weight.size(1)}), weight.t(), bias), sizes);
     }
-    static at::Tensor product(const at::Tensor& left, const at::Tensor& right) { return bf16_product(left, right); }
+    static at::Tensor product(const at::Tensor& left, const at::Tensor& right) {
+        return left.is_cpu() ? bf16_product(left, right) : rounded_product(left, right);
+    }
     static void add_product(at::Tensor& sum, const at::Tensor& left, const at::Tensor& right) {
-        add_bf16_product(sum, left, right);
+        if (sum.is_cpu()) {
+            add_bf16_product(sum, left, right);
+        } else {
+            sum.add_(rounded_product(left, right));
+        }
+    }
+
+private:
+    static at::Tensor rounded_product(const at::Tensor& left, const at::Tensor& right) {
+        return at::mm(left.to(at::kBFloat16), right.to(at::kBFloat16)).to(at::kFloat);
     }
 };
 

@@ -27,10 +27,13 @@ void copy_target(const Matrix& matrix, std::span<const std::int64_t> numbers, do
 
 } // namespace
 
-BatchBuffer::BatchBuffer(const Recipe& recipe, const Preprocessing& preprocessing, std::int64_t rows_max)
+BatchBuffer::BatchBuffer(const Recipe& recipe,
+                         const Preprocessing& preprocessing,
+                         std::int64_t rows_max,
+                         c10::Device device)
     : mean_{task_of(recipe) == TaskKind::regression ? preprocessing.target.mean : 0.0},
       scale_{task_of(recipe) == TaskKind::regression ? preprocessing.target.scale : 1.0},
-      sequence_{recipe.data.text ? recipe.data.text->sequence : 0}, window_{window_rows(recipe)} {
+      sequence_{recipe.data.text ? recipe.data.text->sequence : 0}, device_{device}, window_{window_rows(recipe)} {
     if (sequence_ > 0) {
         rows_ = at::empty({rows_max, sequence_}, at::kLong);
         target_ = at::empty({rows_max, sequence_}, at::kLong);
@@ -67,6 +70,11 @@ Batch BatchBuffer::gather_text(const Matrix& matrix, std::span<const std::int64_
 }
 
 Batch BatchBuffer::gather(const Matrix& matrix, std::span<const std::int64_t> numbers) {
+    const Batch batch = gather_on_host(matrix, numbers);
+    return device_.is_cpu() ? batch : Batch{.rows = batch.rows.to(device_), .target = batch.target.to(device_)};
+}
+
+Batch BatchBuffer::gather_on_host(const Matrix& matrix, std::span<const std::int64_t> numbers) {
     if (sequence_ > 0) {
         return gather_text(matrix, numbers);
     }

@@ -1,6 +1,7 @@
 #include "worker/calibration.h"
 
 #include "worker/block_costs.h"
+#include "worker/compute_device.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
 #include "worker/sampler.h"
@@ -143,7 +144,7 @@ void time_steps(ModelProgram& program,
         const auto used = rows.first(static_cast<std::size_t>(size));
         calibration.steps.push_back({size, step_seconds(step, matrix, used, settings, Deadline::after(part))});
         if (size == sizes.front() || size == sizes.back()) {
-            calibration.memory.push_back({size, peak_memory_bytes()});
+            calibration.memory.push_back({size, peak_memory_bytes(program.device())});
         }
     }
 }
@@ -166,7 +167,7 @@ Result<Calibration> measure_steps(const Recipe& recipe,
                    ? Error{ErrorCode::invalid_argument, "the text is shorter than one sequence", "/data/text/sequence"}
                    : Error{ErrorCode::invalid_argument, "no row ends a window", "/data/windows/length"};
     }
-    const auto shapes = parameter_shapes(recipe, preprocessing, {}, settings.user_model);
+    const auto shapes = parameter_shapes(recipe, preprocessing, {}, settings.user_model, processor_of(settings.device));
     if (!shapes) {
         return shapes.error();
     }
@@ -192,7 +193,7 @@ Result<Calibration> measure_steps(const Recipe& recipe,
         fitting = only_stages ? 0 : fitting_sizes(calibration, sizes, settings.memory_bytes_max);
     }
     if (fitting > 0) {
-        auto program = ModelProgram::build(recipe, preprocessing, {}, settings.user_model);
+        auto program = ModelProgram::build(recipe, preprocessing, {}, settings.user_model, settings.device);
         if (!program) {
             return std::move(program).error();
         }
@@ -230,10 +231,10 @@ void measure_link(const c10::intrusive_ptr<c10d::ProcessGroup>& group,
     calibration.bytes_per_second = 2.0 * (size - 1.0) / size * static_cast<double>(large) / transfer;
 }
 
-std::int64_t peak_memory_bytes() {
+std::int64_t peak_memory_bytes(c10::Device device) {
     struct rusage usage {};
     ::getrusage(RUSAGE_SELF, &usage);
-    return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
+    return std::max(static_cast<std::int64_t>(usage.ru_maxrss) * 1024, device_peak_bytes(device));
 }
 
 } // namespace muster::worker

@@ -8,6 +8,7 @@
 #include "model/recipe.h"
 #include "worker/matrix.h"
 
+#include <c10/core/Device.h>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 
 #include <cstdint>
@@ -25,8 +26,9 @@ struct CalibrationSettings {
     Duration steps_limit{std::chrono::seconds{8}}; ///< all batch sizes together; then fewer steps are timed, never none
     Duration link_limit{std::chrono::seconds{2}};  ///< the large all-reduces together; at least one is timed
     std::int64_t link_bytes_max{4 << 20};
-    const UserModel* user_model{};    ///< of a recipe with an archive
-    std::int64_t memory_bytes_max{0}; ///< this process may use; 0: not known. What would not fit is not tried
+    const UserModel* user_model{};            ///< of a recipe with an archive
+    std::int64_t memory_bytes_max{0};         ///< this process may use; 0: not known. What would not fit is not tried
+    c10::Device device{c10::DeviceType::CPU}; ///< on which whole models are trained; blocks of a chain never are
 };
 
 /// Times training steps at each of `batches` (rows, all above 0; usually three) on a fresh model, in ascending order,
@@ -50,7 +52,8 @@ void measure_link(const c10::intrusive_ptr<c10d::ProcessGroup>& group,
                   Calibration& calibration,
                   const CalibrationSettings& settings = {});
 
-/// Peak resident memory of this process so far, bytes (ru_maxrss: needs no file, so it works in the sandbox).
-[[nodiscard]] std::int64_t peak_memory_bytes();
+/// Peak resident memory of this process so far, bytes (ru_maxrss: needs no file, so it works in the sandbox); or of the
+/// device's, when that is more. A plan knows one limit for both.
+[[nodiscard]] std::int64_t peak_memory_bytes(c10::Device device = c10::DeviceType::CPU);
 
 } // namespace muster::worker

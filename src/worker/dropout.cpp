@@ -47,7 +47,8 @@ void fill_row(Number* row, std::int64_t size, SplitMix random, double probabilit
 }
 
 at::Tensor mask_like(const at::Tensor& x, std::int64_t site, double probability) {
-    at::Tensor mask = at::empty(x.sizes(), x.options());
+    // Drawn on the processor, so that it is the same wherever x is.
+    at::Tensor mask = at::empty(x.sizes(), x.options().device(at::kCPU));
     const std::int64_t rows = x.size(0);
     const std::int64_t size = rows == 0 ? 0 : x.numel() / rows;
     const Keys used = *keys;
@@ -61,7 +62,7 @@ at::Tensor mask_like(const at::Tensor& x, std::int64_t site, double probability)
             }
         });
     });
-    return mask;
+    return mask.to(x.device());
 }
 
 at::Tensor dropout(const at::Tensor& x, std::int64_t site, double probability) {

@@ -31,7 +31,7 @@ Evaluator::Evaluator(
     : engine_{engine}, program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks},
       sequence_{recipe.data.text ? recipe.data.text->sequence : 0}, chunk_rows_{rows_of_chunk(recipe, engine)} {
     if (engine.reads_rows()) {
-        buffer_.emplace(recipe, preprocessing, chunk_rows_);
+        buffer_.emplace(recipe, preprocessing, chunk_rows_, program.device());
     }
 }
 

@@ -32,7 +32,7 @@ torch::jit::Module build_gru(const Recipe& recipe, std::int64_t columns, std::in
     };
     std::string source = "def forward(self, x: Tensor) -> Tensor:\n"
                          "    newest = x.select(1, x.size(1) - 1)\n"
-                         "    start = torch.zeros([1, x.size(0), self.width], dtype=x.dtype)\n";
+                         "    start = torch.zeros([1, x.size(0), self.width], dtype=x.dtype, device=x.device)\n";
     for (std::int64_t layer = 0; layer < recipe.model.layers; ++layer) {
         const std::string end = fmt::format("_l{}", layer);
         add("weight_ih" + end, {gates * width, layer == 0 ? columns : width}, bound);

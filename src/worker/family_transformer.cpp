@@ -38,12 +38,13 @@ def forward(self, x: Tensor) -> Tensor:
     h = @linear(h, self.attention_weight, self.attention_bias)
     h = h.view([n, t, 3, self.heads, w // self.heads]).permute([2, 0, 3, 1, 4])
     half = w // self.heads // 2
-    speed = torch.exp(torch.arange(half, dtype=x.dtype) * (-9.210340371976184 / half))
-    angle = torch.arange(t, dtype=x.dtype).unsqueeze(1) * speed
+    speed = torch.exp(torch.arange(half, dtype=x.dtype, device=x.device) * (-9.210340371976184 / half))
+    angle = torch.arange(t, dtype=x.dtype, device=x.device).unsqueeze(1) * speed
     turn = torch.polar(torch.ones_like(angle), angle)
-    pairs = torch.view_as_complex(h[0:2].unflatten(-1, [half, 2]))
-    q, k = torch.view_as_real(pairs * turn).flatten(-2).unbind(0)
-    h = torch.scaled_dot_product_attention(q, k, h[2], None, 0.0, True)
+    q, k, v = h.unbind(0)
+    q = torch.view_as_real(torch.view_as_complex(q.unflatten(-1, [half, 2])) * turn).flatten(-2)
+    k = torch.view_as_real(torch.view_as_complex(k.unflatten(-1, [half, 2])) * turn).flatten(-2)
+    h = torch.scaled_dot_product_attention(q, k, v, None, 0.0, True)
     h = h.transpose(1, 2).reshape([n, t, w])
     h = @linear(h, self.out_weight, self.out_bias)
     x = x + $h

@@ -29,7 +29,7 @@ Optimizer::Optimizer(const RecipeOptimizer& settings, std::vector<at::Tensor> pa
         }
         if (adamw) {
             second_.push_back(at::zeros_like(parameter));
-            counts_.push_back(at::zeros({}, at::kFloat));
+            counts_.push_back(at::zeros({}, parameter.options().dtype(at::kFloat)));
         }
     }
 }
@@ -98,7 +98,12 @@ void Optimizer::step(std::optional<double> whole_norm) {
     const double rate = learning_rate();
     if (settings_.kind == OptimizerKind::adamw) {
         for (at::Tensor& count : counts_) {
-            *count.mutable_data_ptr<float>() += 1.0F; // exact up to 2^24 steps, where the correction is 1 anyway
+            // Exact up to 2^24 steps, where the correction is 1 anyway. Without a call of torch where that can be.
+            if (count.is_cpu()) {
+                *count.mutable_data_ptr<float>() += 1.0F;
+            } else {
+                count.add_(1.0);
+            }
         }
         at::_fused_adamw_(parameters_,
                           gradients_,

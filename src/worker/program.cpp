@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "worker/archive.h"
 #include "worker/archive_file.h"
+#include "worker/compute_device.h"
 #include "worker/families.h"
 #include "worker/user_model.h"
 
@@ -103,6 +104,14 @@ Result<torch::jit::Module> build_checked(const Recipe& recipe,
     return build_family(recipe, preprocessing, weights, stage);
 }
 
+/// Gives the model weights on a device in place of its own: Module::to() keeps the tensors and changes what they hold,
+/// which torch cannot for every device.
+void move_to(at::Device device, const torch::jit::Module& module) {
+    for (const auto& parameter : module.named_parameters()) {
+        set_parameter(module, parameter.name, parameter.value.detach().to(device).requires_grad_());
+    }
+}
+
 /// What a user's program throws is its own fault, whatever it says: producers believe what begins like this.
 at::Tensor run_users_program(torch::jit::Module& module, const at::Tensor& rows, RunWatch* watch) {
     at::Tensor output;
@@ -168,6 +177,7 @@ struct ModelProgram::State {
     Recipe recipe;
     Preprocessing preprocessing;
     std::vector<at::Tensor> parameters;
+    at::Device device;
     bool is_users;   ///< a program of a user
     RunWatch* watch; ///< told of each run of it; may be null
 };
@@ -180,15 +190,24 @@ ModelProgram& ModelProgram::operator=(ModelProgram&&) noexcept = default;
 Result<ModelProgram> ModelProgram::build(const Recipe& recipe,
                                          const Preprocessing& preprocessing,
                                          const ModelStage& stage,
-                                         const UserModel* user_model) {
-    auto module = build_checked(recipe, preprocessing, Weights::drawn, stage, user_model, Processor::here());
+                                         const UserModel* user_model,
+                                         at::Device device) {
+    auto module = build_checked(recipe, preprocessing, Weights::drawn, stage, user_model, processor_of(device));
     if (!module) {
         return std::move(module).error();
+    }
+    if (!device.is_cpu()) {
+        if (recipe.model.archive) {
+            return Error{ErrorCode::invalid_argument,
+                         "a model that users bring is trained on the processor, not on " + device.str()};
+        }
+        move_to(device, *module);
     }
     auto state = std::make_unique<State>(State{std::move(*module),
                                                recipe,
                                                preprocessing,
                                                {},
+                                               device,
                                                recipe.model.archive.has_value(),
                                                user_model != nullptr ? user_model->watch() : nullptr});
     for (const at::Tensor& parameter : state->module.parameters()) {
@@ -212,6 +231,10 @@ at::Tensor ModelProgram::finish(const at::Tensor& outputs) const {
     return wide.size(-1) == 1 ? at::sigmoid(wide) : at::softmax(wide, -1);
 }
 
+at::Device ModelProgram::device() const {
+    return state_->device;
+}
+
 const std::vector<at::Tensor>& ModelProgram::parameters() const {
     return state_->parameters;
 }
@@ -230,7 +253,8 @@ std::int64_t ModelProgram::parameter_bytes() const {
 
 std::string ModelProgram::parameters_digest() const {
     Sha256 digest;
-    for (const at::Tensor& parameter : state_->parameters) {
+    for (const at::Tensor& trained : state_->parameters) {
+        const at::Tensor parameter = trained.detach().cpu();
         digest.update({static_cast<const std::byte*>(parameter.const_data_ptr()), parameter.nbytes()});
     }
     return digest.finish_hex();
@@ -244,7 +268,7 @@ void ModelProgram::export_archive(int fd) const {
     }
     const torch::jit::Module used = build_for_use(state_->recipe, state_->preprocessing);
     for (const auto& parameter : state_->module.named_parameters()) {
-        set_parameter(used, parameter.name, parameter.value.detach());
+        set_parameter(used, parameter.name, parameter.value.detach().cpu());
     }
     write_archive(used, state_->recipe, state_->preprocessing, fd);
 }

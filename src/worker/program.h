@@ -53,12 +53,14 @@ public:
     /// Builds the family of `recipe` for the width and outputs of `preprocessing`, with weights drawn from
     /// recipe.seed by generators of its own (families.h); of a chain only the blocks of `stage`, which never take
     /// memory elsewhere. Of a recipe with an archive `user_model` is the model, and outlives this.
+    /// It computes on `device`, where its weights are; they are drawn on the processor, and equal everywhere.
     /// Errors: invalid_argument, when recipe, target and each other do not fit, the model has no such blocks, or
-    /// the processor lacks what the number type needs.
+    /// the device lacks what the number type needs.
     [[nodiscard]] static Result<ModelProgram> build(const Recipe& recipe,
                                                     const Preprocessing& preprocessing,
                                                     const ModelStage& stage = {},
-                                                    const UserModel* user_model = nullptr);
+                                                    const UserModel* user_model = nullptr,
+                                                    at::Device device = at::kCPU);
     ~ModelProgram();
     ModelProgram(ModelProgram&&) noexcept;
     ModelProgram& operator=(ModelProgram&&) noexcept;
@@ -73,6 +75,8 @@ public:
     /// probabilities.
     [[nodiscard]] at::Tensor finish(const at::Tensor& outputs) const;
 
+    /// Where it computes: inputs of forward() are there.
+    [[nodiscard]] at::Device device() const;
     /// Trained tensors in a fixed order; they share memory with the model.
     [[nodiscard]] const std::vector<at::Tensor>& parameters() const;
     [[nodiscard]] std::int64_t parameter_count() const;

@@ -1,5 +1,7 @@
 #include "worker/sandbox.h"
 
+#include "base/fd.h"
+
 #include <fcntl.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
@@ -34,6 +36,9 @@ std::string reason_of(int error) {
 
 /// The answer for a part that is not there: fine when opted out of by name, else a refusal that says how.
 Result<std::string> missing(const SandboxSpec& spec, const std::string& part, const std::string& why) {
+    if (spec.driver) {
+        return Error{ErrorCode::unavailable, "a worker with a GPU needs " + part + " in any case (" + why + ")"};
+    }
     if (std::ranges::find(spec.allow_missing, part) != spec.allow_missing.end()) {
         return part + "=missing";
     }
@@ -89,7 +94,42 @@ std::uint64_t file_rights(long abi) {
     return (std::uint64_t{1} << count) - 1;
 }
 
-/// Rights are handled and none is granted. The struct grew with the ABI; Debian 12's header knows the first field.
+/// Grants rights to a file, or to a folder and all below. What is not there needs none.
+Result<void> grant(int ruleset, const std::filesystem::path& path, std::uint64_t rights) {
+    const UniqueFd place{::open(path.c_str(), O_PATH | O_CLOEXEC)};
+    if (!place.valid()) {
+        return errno == ENOENT ? Result<void>{} : failed("open " + path.string(), errno);
+    }
+    landlock_path_beneath_attr rule{};
+    rule.allowed_access = rights;
+    rule.parent_fd = place.get();
+    if (::syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) != 0) {
+        return failed("landlock_add_rule " + path.string(), errno);
+    }
+    return {};
+}
+
+/// Rights to what a GPU's driver uses. `handled` are the rights that the kernel knows.
+Result<void> grant_driver(int ruleset, const DriverFiles& files, std::uint64_t handled) {
+    constexpr std::uint64_t ioctl_of_devices = std::uint64_t{1} << 15; // from ABI 5
+    constexpr std::uint64_t read = LANDLOCK_ACCESS_FS_READ_FILE;
+    for (const auto& device : files.devices) {
+        const std::uint64_t rights = read | LANDLOCK_ACCESS_FS_WRITE_FILE | ioctl_of_devices;
+        if (auto done = grant(ruleset, device, rights & handled); !done) {
+            return done;
+        }
+    }
+    for (const auto& place : files.readable) {
+        const bool folder = std::filesystem::is_directory(place);
+        if (auto done = grant(ruleset, place, folder ? read | LANDLOCK_ACCESS_FS_READ_DIR : read); !done) {
+            return done;
+        }
+    }
+    return {};
+}
+
+/// Rights are handled and none is granted, but for a GPU's driver. The struct grew with the ABI; Debian 12's header
+/// knows the first field.
 Result<std::string> landlock(const SandboxSpec& spec) {
     struct {
         std::uint64_t files;
@@ -110,15 +150,17 @@ Result<std::string> landlock(const SandboxSpec& spec) {
         rights.scoped = 3;
         size += sizeof rights.scoped;
     }
-    const auto ruleset = static_cast<int>(::syscall(SYS_landlock_create_ruleset, &rights, size, 0));
-    if (ruleset < 0) {
+    const UniqueFd ruleset{static_cast<int>(::syscall(SYS_landlock_create_ruleset, &rights, size, 0))};
+    if (!ruleset.valid()) {
         return failed("landlock_create_ruleset", errno);
     }
-    const long restricted = ::syscall(SYS_landlock_restrict_self, ruleset, 0);
-    const int error = errno;
-    ::close(ruleset);
-    if (restricted != 0) {
-        return failed("landlock_restrict_self", error);
+    if (spec.driver) {
+        if (auto granted = grant_driver(ruleset.get(), *spec.driver, rights.files); !granted) {
+            return std::move(granted).error();
+        }
+    }
+    if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0) {
+        return failed("landlock_restrict_self", errno);
     }
     return "landlock=" + std::to_string(abi);
 }
@@ -252,6 +294,42 @@ void allow_questions(Filter& filter) {
     filter.allow(SCMP_SYS(prlimit64), equals(2, 0)); // asking, not setting
 }
 
+scmp_arg_cmp at_most(unsigned argument, std::uint64_t value) {
+    return {argument, SCMP_CMP_LE, value, 0};
+}
+
+/// Opening, where Landlock decides what, and the driver's own requests: those of its devices are of type 'F', those of
+/// its unified memory small numbers.
+void allow_driver(Filter& filter) {
+    constexpr std::uint64_t type_bits = 0xFF00;
+    constexpr std::uint64_t driver_type = std::uint64_t{'F'} << 8U;
+    constexpr std::uint64_t unified_memory_max = 0xFF;
+    constexpr std::array<std::uint64_t, 2> unified_memory_begin_and_end{0x3000'0001, 0x3000'0002};
+    filter.allow(SCMP_SYS(ioctl), scmp_arg_cmp{1, SCMP_CMP_MASKED_EQ, type_bits, driver_type});
+    filter.allow(SCMP_SYS(ioctl), at_most(1, unified_memory_max));
+    for (const std::uint64_t request : unified_memory_begin_and_end) {
+        filter.allow(SCMP_SYS(ioctl), equals(1, request));
+    }
+    for (const int call : {SCMP_SYS(open),
+                           SCMP_SYS(openat),
+                           SCMP_SYS(fstat),
+                           SCMP_SYS(stat),
+                           SCMP_SYS(newfstatat),
+                           SCMP_SYS(statx),
+                           SCMP_SYS(access),
+                           SCMP_SYS(readlink),
+                           SCMP_SYS(readlinkat),
+                           SCMP_SYS(getdents64),
+                           SCMP_SYS(get_mempolicy),
+                           SCMP_SYS(mbind),
+                           SCMP_SYS(getuid),
+                           SCMP_SYS(uname),
+                           SCMP_SYS(sysinfo),
+                           SCMP_SYS(sched_setaffinity)}) {
+        filter.allow(call);
+    }
+}
+
 } // namespace
 
 Result<std::string> forbid_files(const SandboxSpec& spec) {
@@ -275,6 +353,9 @@ Result<std::string> forbid_calls(const SandboxSpec& spec) {
     allow_memory(filter);
     allow_threads(filter);
     allow_questions(filter);
+    if (spec.driver) {
+        allow_driver(filter);
+    }
     const int error = filter.load();
     if (error == 0) {
         return std::string{"seccomp=on"};

@@ -5,21 +5,31 @@
 ///   1. forbid_files() while the process has one thread: no_new_privs, not dumpable, no core, limits, Landlock;
 ///   2. warm_up.h with the final number of threads (they inherit step 1);
 ///   3. forbid_calls(): the seccomp allow-list, for all threads; anything else kills the process.
-/// What a closed box still allows: docs/security.md. No torch.
+/// With a GPU (SandboxSpec::driver) the first step leaves those files open to all threads, and the last one the calls
+/// that reach them. What a closed box still allows: docs/security.md. No torch.
 #pragma once
 
 #include "base/result.h"
 
 #include <cstdint>
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace muster::worker {
 
+/// What a GPU's driver uses of the file system for as long as it computes: it opens its devices anew for each mapping.
+struct DriverFiles {
+    std::vector<std::filesystem::path> devices;  ///< read, written and asked by ioctl
+    std::vector<std::filesystem::path> readable; ///< files, and folders with all below
+};
+
 struct SandboxSpec {
     std::vector<int> listeners{};             ///< listening sockets that may accept connections
     int output{-1};                           ///< a file that may be truncated
     int weights{-1};                          ///< another one
+    std::optional<DriverFiles> driver{};      ///< of the GPU that is used; then no part of the box may be missing
     std::int64_t memory_bytes_max{};          ///< RLIMIT_DATA, and of files a multiple of it; 0: as they are
     std::vector<std::string> allow_missing{}; ///< of "landlock", "seccomp": run without when the kernel lacks it
 };

@@ -4,6 +4,7 @@
 #include "process_group/backend.h"
 #include "wire/recipe.h"
 #include "worker/calibration.h"
+#include "worker/compute_device.h"
 #include "worker/program.h"
 #include "worker/session_model.h"
 #include "worker/session_training.h"
@@ -106,6 +107,9 @@ public:
         recipe_ = std::move(*recipe);
         threads_ = order.threads > 0 ? order.threads : settings_.threads;
         prepare_thread(threads_);
+        if (auto chosen = choose_device(); !chosen) {
+            return fail("device: " + chosen.error().text());
+        }
         if (auto known = know_data(order.data); !known) {
             return fail("data: " + known.error().text());
         }
@@ -117,7 +121,8 @@ public:
             user_model_ = std::move(*opened);
         }
         // No function builds what it may not hold.
-        const auto shapes = parameter_shapes(recipe_, data().preprocessing, {}, user_model_.get());
+        const auto shapes =
+            parameter_shapes(recipe_, data().preprocessing, {}, user_model_.get(), processor_of(device_));
         if (!shapes) {
             return fail("model: " + shapes.error().text());
         }
@@ -153,12 +158,12 @@ public:
         }
         Calibration calibration;
         if (wanted.measure_steps) {
-            auto measured =
-                measure_steps(recipe_,
-                              data().preprocessing,
-                              data().matrices.train,
-                              wanted.batches,
-                              {.user_model = user_model_.get(), .memory_bytes_max = settings_.memory_bytes_max});
+            auto measured = measure_steps(
+                recipe_,
+                data().preprocessing,
+                data().matrices.train,
+                wanted.batches,
+                {.user_model = user_model_.get(), .memory_bytes_max = settings_.memory_bytes_max, .device = device_});
             if (!measured) {
                 return fail("calibration: " + measured.error().text());
             }
@@ -216,19 +221,21 @@ public:
         phase_ = Phase::training;
         TrainingOrder training = training_order(arrived);
         group_.reset(); // the order has it
-        auto done = train_and_export(
-            recipe_,
-            data().preprocessing,
-            data().matrices,
-            std::move(training),
-            {.output = settings_.output, .weights = settings_.weights, .user_model = user_model_.get()},
-            [this] { leave(); });
+        auto done = train_and_export(recipe_,
+                                     data().preprocessing,
+                                     data().matrices,
+                                     std::move(training),
+                                     {.output = settings_.output,
+                                      .weights = settings_.weights,
+                                      .user_model = user_model_.get(),
+                                      .device = device_},
+                                     [this] { leave(); });
         if (!done) {
             return fail(done.error().text());
         }
         done->job = job_;
         done->generation = order.generation;
-        done->peak_memory_bytes = peak_memory_bytes();
+        done->peak_memory_bytes = peak_memory_bytes(device_);
         phase_ = Phase::done;
         log::info("trained job={} generation={} steps={} seconds={:.3f} parameters={}",
                   job_,
@@ -252,6 +259,23 @@ public:
 
 private:
     [[nodiscard]] const SessionData& data() const { return elsewhere_ ? *elsewhere_ : given_; }
+
+    /// Errors: invalid_argument, when the settings name no device, or more memory was offered than it has.
+    Result<void> choose_device() {
+        auto device = parse_device(settings_.device);
+        if (!device) {
+            return std::move(device).error();
+        }
+        const std::int64_t has = device_memory_bytes(*device);
+        if (has > 0 && (settings_.memory_bytes_max == 0 || settings_.memory_bytes_max > has)) {
+            constexpr std::int64_t megabyte = 1'000'000;
+            return Error{ErrorCode::invalid_argument,
+                         device->str() + " has " + std::to_string(has / megabyte) +
+                             " MB, less than this function offers to jobs; set capacity.memory_mb to at most that"};
+        }
+        device_ = *device;
+        return {};
+    }
 
     /// Errors: invalid_argument, when the data is neither here nor described, or both.
     Result<void> know_data(const std::optional<DataElsewhere>& described) {
@@ -332,7 +356,7 @@ private:
                 shared->abort("the worker was stopped");
             }
         }
-        return process_group::make_process_group(std::move(shared));
+        return process_group::make_process_group(std::move(shared), device_.type());
     }
 
     void leave() {
@@ -416,6 +440,7 @@ private:
     std::optional<SessionData> elsewhere_;  ///< stands for data that is not here
     std::unique_ptr<UserModel> user_model_; ///< of a recipe with an archive
     int threads_{1};
+    c10::Device device_{c10::DeviceType::CPU};
     std::optional<Prepared> prepared_;
     std::optional<Calibrated> calibrated_;
     Roster calibrated_roster_;

@@ -25,9 +25,10 @@ struct SessionJobSettings {
     int output{-1};        ///< readable and writable; rank 0 writes the model archive into it
     int weights{-1};       ///< readable and writable; rank 0 gathers the weights of a split model in it
     int program{-1};       ///< readable; the archive of a user's model, where the recipe has one
-    Duration program_time{std::chrono::seconds{60}};      ///< one run of such a model, or its loading, may take
-    std::int64_t memory_bytes_max{0};                     ///< of this process; 0: not known
-    int threads{1};                                       ///< intra-op threads of torch, when the order does not say
+    Duration program_time{std::chrono::seconds{60}}; ///< one run of such a model, or its loading, may take
+    std::int64_t memory_bytes_max{0};                ///< of this process; 0: not known
+    int threads{1};                                  ///< intra-op threads of torch, when the order does not say
+    std::string device{"cpu"}; ///< where whole models are trained: "cpu", "cuda:0"; it was started (start_device)
     Duration join_wait_max{std::chrono::seconds{30}};     ///< to connect all members of a generation
     Duration operation_timeout{std::chrono::seconds{30}}; ///< of each collective
 };

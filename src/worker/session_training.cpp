@@ -65,7 +65,7 @@ Result<Done> train_whole(const Recipe& recipe,
                          TrainingOrder order,
                          const ModelFiles& files,
                          const std::function<void()>& leave) {
-    auto program = ModelProgram::build(recipe, preprocessing, {}, files.user_model);
+    auto program = ModelProgram::build(recipe, preprocessing, {}, files.user_model, files.device);
     if (!program) {
         return std::move(program).error();
     }

@@ -9,11 +9,12 @@
 namespace muster::worker {
 
 /// Where a model goes: open files, readable and writable. They are emptied first.
-/// And where it comes from, when it is a user's.
+/// And where it comes from, when it is a user's, and is trained.
 struct ModelFiles {
     int output{-1};                ///< the archive
     int weights{-1};               ///< weights of a split model on their way into the archive; needed at rank 0
     const UserModel* user_model{}; ///< of a recipe with an archive
+    c10::Device device{c10::DeviceType::CPU}; ///< of whole models; stages are trained on the processor
 };
 
 /// Builds the whole model or the own stage, trains it, and at rank 0 writes the archive. `leave` is called as soon as

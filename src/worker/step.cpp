@@ -49,8 +49,10 @@ TrainingStep::TrainingStep(ModelProgram& program,
                            std::int64_t rows_max,
                            std::int64_t steps,
                            std::vector<double> state_shares)
-    : program_{program}, loss_{recipe.loss}, seed_{recipe.seed}, ranks_{ranks}, buffer_{
-                                                                                    recipe, preprocessing, rows_max} {
+    : program_{program}, loss_{recipe.loss}, seed_{recipe.seed}, ranks_{ranks}, buffer_{recipe,
+                                                                                        preprocessing,
+                                                                                        rows_max,
+                                                                                        program.device()} {
     if (!ranks.alone() && !state_shares.empty()) {
         sharded_ = std::make_unique<ShardedState>(
             recipe.optimizer, program.parameters(), ranks, std::move(state_shares), steps);

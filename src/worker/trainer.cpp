@@ -65,13 +65,19 @@ private:
                 program_, recipe_, preprocessing_, ranks_, order_.stages, order_.micro_rows, steps_);
         }
         ranks_.copy_from_first(program_.parameters());
-        return std::make_unique<DataParallel>(program_,
-                                              recipe_,
-                                              preprocessing_,
-                                              ranks_,
-                                              steps_,
-                                              state_is_sharded(order_.state_shares) ? order_.state_shares
-                                                                                    : std::vector<double>{});
+        return std::make_unique<DataParallel>(program_, recipe_, preprocessing_, ranks_, steps_, state_shares());
+    }
+
+    /// By rank the part of the optimizer's state; none: all at each. Devices round differently, so where there is one
+    /// each part of the model is updated by one rank and copied to the others: the members end with one model.
+    std::vector<double> state_shares() {
+        if (ranks_.alone() || state_is_sharded(order_.state_shares)) {
+            return ranks_.alone() ? std::vector<double>{} : order_.state_shares;
+        }
+        const at::Tensor somewhere = at::full({1}, program_.device().is_cpu() ? 0.0 : 1.0, at::kDouble);
+        ranks_.largest(somewhere);
+        const auto parts = static_cast<double>(ranks_.size());
+        return somewhere.item<double>() > 0.0 ? std::vector<double>(ranks_.size(), 1.0 / parts) : std::vector<double>{};
     }
 
     /// What must be equal at all members; a mismatch would otherwise train a model of nothing.

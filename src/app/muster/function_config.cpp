@@ -85,6 +85,22 @@ void read_data_plane(wire::Fields fields, function::LauncherSettings& launcher, 
     parent.absorb(std::move(fields));
 }
 
+/// Only the form: whether there is such a GPU is known to the worker.
+bool is_device(const std::string& name) {
+    const std::string prefix = "cuda:";
+    const std::string number = name.starts_with(prefix) ? name.substr(prefix.size()) : "";
+    return name == "cpu" || name == "cuda" ||
+           (!number.empty() && number.size() <= 2 && number.find_first_not_of("0123456789") == std::string::npos);
+}
+
+void read_device(wire::Fields& fields, function::LauncherSettings& launcher) {
+    launcher.device = fields.text("device", launcher.device);
+    if (!is_device(launcher.device)) {
+        fields.fail("device",
+                    "\"" + launcher.device + "\" is no device (allowed: cpu, cuda, cuda:0, cuda:1 and so on)");
+    }
+}
+
 void read_isolation(wire::Fields fields, function::LauncherSettings& launcher, wire::Fields& parent) {
     launcher.limit_by_cgroup = fields.boolean("cgroup", launcher.limit_by_cgroup);
     launcher.allow_missing_isolation = fields.texts("allow_missing");
@@ -151,6 +167,7 @@ Result<FunctionConfig> read_function_config(const fs::path& file) {
     config.capacity = capacity_of(fields.child("capacity"), fields);
     config.data = data_of(fields.children("data"), folder, fields);
     read_data_plane(fields.child("data_plane"), config.launcher, fields);
+    read_device(fields, config.launcher);
     read_isolation(fields.child("isolation"), config.launcher, fields);
     read_cache(fields.child("cache"), config.matrices, fields);
     config.agent.program_bytes_max = fields.integer("program_bytes_max", 1, 1LL << 50U, config.agent.program_bytes_max);

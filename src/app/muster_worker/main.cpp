@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "wire/preprocessing.h"
+#include "worker/compute_device.h"
 #include "worker/sandbox.h"
 #include "worker/sandbox_warm_up.h"
 #include "worker/session.h"
@@ -35,6 +36,7 @@ struct Arguments {
     std::int64_t program_seconds{60};
     std::vector<std::string> data;
     int threads{1};
+    std::string device{"cpu"};
     std::int64_t memory_bytes_max{0};
     std::int64_t lease_seconds{30};
     std::vector<std::string> allow_missing;
@@ -63,6 +65,7 @@ void declare(CLI::App& program, Arguments& arguments) {
                        "NAME=FD for matrix.json, train.features, train.target, test.features, test.target; none: the "
                        "data is at other functions");
     program.add_option("--threads", arguments.threads, "Threads of one operation")->check(CLI::Range{1, 1024});
+    program.add_option("--device", arguments.device, "Where whole models are trained: cpu, cuda or cuda:N");
     program.add_option("--memory-limit", arguments.memory_bytes_max, "Bytes of memory; 0: no limit of its own")
         ->check(CLI::NonNegativeNumber);
     program.add_option("--lease-seconds", arguments.lease_seconds, "Seconds to live without word from the agent")
@@ -136,6 +139,16 @@ Result<std::string> close_the_box(const Arguments& arguments) {
     spec.weights = arguments.weights;
     spec.memory_bytes_max = arguments.memory_bytes_max;
     spec.allow_missing = arguments.allow_missing;
+    const auto device = worker::parse_device(arguments.device);
+    if (!device) {
+        return device.error();
+    }
+    spec.driver = worker::driver_files(*device);
+    if (spec.driver && arguments.program >= 0) {
+        return Error{ErrorCode::conflict,
+                     "a model that a user brings is not run beside a GPU's driver, which the box cannot close; "
+                     "at a function with device: cpu it can be trained"};
+    }
     if (auto warm = worker::warm_up_alone(); !warm) {
         return std::move(warm).error();
     }
@@ -145,6 +158,9 @@ Result<std::string> close_the_box(const Arguments& arguments) {
     }
     if (auto warm = worker::warm_up_threads(arguments.threads); !warm) {
         return std::move(warm).error();
+    }
+    if (auto started = worker::start_device(*device); !started) {
+        return std::move(started).error();
     }
     auto calls = worker::forbid_calls(spec);
     if (!calls) {
@@ -178,6 +194,7 @@ int run(const Arguments& arguments) {
     settings.job.program_time = std::chrono::seconds{arguments.program_seconds};
     settings.job.memory_bytes_max = arguments.memory_bytes_max;
     settings.job.threads = arguments.threads;
+    settings.job.device = arguments.device;
     worker::Session session{settings, *data};
     const auto ended = session.run();
     log::info("worker ends status={}", static_cast<int>(ended));

@@ -1,4 +1,5 @@
-/// For tests: closes the worker's box around itself, then does the deed it was told, e.g. `sandbox_probe execve`.
+/// For tests: closes the worker's box around itself, then does the deed it was told, e.g. `sandbox_probe execve`. A
+/// second word "driver" leaves the box the door of a GPU's driver, which here leads to /dev/zero and /proc/self.
 /// Exit status 0: the deed was done; killed by SIGSYS: the box stopped it; 3: the box did not close.
 #include "base/fd.h"
 #include "worker/sandbox.h"
@@ -9,6 +10,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -18,6 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -25,6 +28,7 @@
 #include <map>
 #include <new>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace {
@@ -190,6 +194,12 @@ bool exceed_memory() {
     }
 }
 
+bool read_byte(const char* path, int flags) {
+    const UniqueFd file{::open(path, flags)};
+    char byte = 0;
+    return file.valid() && ::read(file.get(), &byte, 1) == 1;
+}
+
 const std::map<std::string, Deed>& deeds() {
     static const std::map<std::string, Deed> table{
         {"open", [](World&) { return ::open("/etc/passwd", O_RDONLY) >= 0; }},
@@ -226,6 +236,10 @@ const std::map<std::string, Deed>& deeds() {
         {"receive a descriptor", [](World& world) { return receive_descriptor(world.near_end.get()) >= 0; }},
         {"write output", write_output},
         {"exceed memory", [](World&) { return exceed_memory(); }},
+        // ---- what a GPU's driver needs ----
+        {"read a device", [](World&) { return read_byte("/dev/zero", O_RDWR); }},
+        {"read below a folder", [](World&) { return read_byte("/proc/self/status", O_RDONLY); }},
+        {"ask a device", [](World& world) { return ::ioctl(world.output.get(), _IO('F', 1)) >= 0 || errno == ENOTTY; }},
         {"abort", [](World&) -> bool { std::abort(); }},
     };
     return table;
@@ -234,14 +248,20 @@ const std::map<std::string, Deed>& deeds() {
 } // namespace
 
 int main(int count, char** values) {
-    const auto deed = deeds().find(count == 2 ? values[1] : "");
+    const bool with_driver = count == 3 && std::string_view{values[2]} == "driver";
+    const auto deed = deeds().find(count == 2 || with_driver ? values[1] : "");
     if (deed == deeds().end()) {
-        std::fputs("name one deed\n", stderr);
+        std::fputs("name one deed, then perhaps \"driver\"\n", stderr);
         return 2;
     }
     worker::settle_process();
     auto world = open_world();
-    const worker::SandboxSpec spec{{world.listener.get()}, world.output.get(), -1, memory_bytes_max, {}};
+    worker::SandboxSpec spec{
+        .listeners = {world.listener.get()}, .output = world.output.get(), .memory_bytes_max = memory_bytes_max};
+    if (with_driver) {
+        spec.driver = worker::DriverFiles{.devices = {"/dev/zero"}, .readable = {"/proc/self"}};
+        spec.allow_missing = {"landlock", "seccomp"}; // which a worker with a GPU must not heed
+    }
     const auto refused = [](const auto& result) {
         if (!result) {
             std::fputs((result.error().text() + "\n").c_str(), stderr);

@@ -1,0 +1,142 @@
+#include "worker/compute_device.h"
+
+#include <ATen/Context.h>
+#include <ATen/Functions.h>
+#include <ATen/TensorOperators.h>
+#include <c10/core/CachingDeviceAllocator.h>
+#include <dlfcn.h>
+
+#include <charconv>
+#include <cstdlib>
+#include <filesystem>
+#include <system_error>
+
+namespace muster::worker {
+namespace {
+
+constexpr int index_max = 63;
+constexpr std::int64_t warm_up_size = 256; ///< of a square matrix, so that the products' library is loaded
+
+Result<void> check_cuda(c10::Device device) {
+    if (!at::globalContext().hasCUDA()) {
+        return Error{ErrorCode::unavailable,
+                     device.str() + " was asked for, but this program was built with a libtorch without CUDA, or finds "
+                                    "no GPU and driver",
+                     "--device"};
+    }
+    const int devices = at::detail::getCUDAHooks().deviceCount();
+    if (device.index() >= devices) {
+        return Error{ErrorCode::unavailable,
+                     device.str() + " was asked for, but the machine has " + std::to_string(devices) + " GPU(s)",
+                     "--device"};
+    }
+    return {};
+}
+
+/// Products in both number types, their way back, and pinned memory.
+void compute_a_little(c10::Device device) {
+    for (const at::ScalarType type : {at::kFloat, at::kDouble, at::kBFloat16}) {
+        const at::Tensor square = at::ones({warm_up_size, warm_up_size}, at::TensorOptions{device}.dtype(type));
+        const at::Tensor product = at::mm(square, square);
+        at::Tensor host = at::empty(product.sizes(), at::TensorOptions{}.dtype(type).pinned_memory(true));
+        host.copy_(product);
+        TORCH_CHECK(host.eq(static_cast<double>(warm_up_size)).all().item<bool>(), "a product came out wrong");
+    }
+}
+
+} // namespace
+
+Result<c10::Device> parse_device(const std::string& name) {
+    if (name == "cpu") {
+        return c10::Device{c10::DeviceType::CPU};
+    }
+    const std::string prefix = "cuda";
+    int index = 0;
+    bool fits = name.starts_with(prefix);
+    if (fits && name.size() > prefix.size()) {
+        const char* const begin = name.data() + prefix.size() + 1;
+        const char* const end = name.data() + name.size();
+        const auto [at, error] = std::from_chars(begin, end, index);
+        fits = name[prefix.size()] == ':' && begin < end && error == std::errc{} && at == end && index >= 0 &&
+               index <= index_max;
+    }
+    if (!fits) {
+        return Error{ErrorCode::invalid_argument,
+                     "\"" + name + "\" is no device (allowed: cpu, cuda, cuda:0 to cuda:" + std::to_string(index_max) +
+                         ")",
+                     "device"};
+    }
+    return c10::Device{c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+Result<void> start_device(c10::Device device) {
+    if (device.is_cpu()) {
+        return {};
+    }
+    if (device.is_cuda()) {
+        if (auto checked = check_cuda(device); !checked) {
+            return checked;
+        }
+    }
+    try {
+        // All kernels now, and none compiled or kept in the user's folder: later the box forbids files.
+        ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
+        ::setenv("CUDA_CACHE_DISABLE", "1", 1);
+        compute_a_little(device);
+    } catch (const std::exception& error) { // the boundary to the driver
+        return Error{ErrorCode::unavailable, device.str() + " does not compute: " + error.what(), "--device"};
+    }
+    return {};
+}
+
+std::optional<DriverFiles> driver_files(c10::Device device) {
+    if (device.is_cpu()) {
+        return std::nullopt;
+    }
+    DriverFiles files;
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator{"/dev", none}) {
+        if (entry.path().filename().string().starts_with("nvidia") && !entry.is_directory(none)) {
+            files.devices.push_back(entry.path());
+        }
+    }
+    files.readable = {"/sys",
+                      "/proc/self",
+                      "/proc/driver",
+                      "/proc/devices",
+                      "/proc/modules",
+                      "/proc/cpuinfo",
+                      "/proc/meminfo",
+                      "/etc/ld.so.cache",
+                      "/lib",
+                      "/lib64",
+                      "/usr/lib",
+                      "/usr/lib64"};
+    // CUDA's own libraries lie beside libtorch, in its folder or, as wheels, beside that of the package.
+    Dl_info torch{};
+    if (::dladdr(reinterpret_cast<const void*>(&at::globalContext), &torch) != 0 && torch.dli_fname != nullptr) {
+        const std::filesystem::path libraries = std::filesystem::path{torch.dli_fname}.parent_path();
+        files.readable.push_back(libraries);
+        files.readable.push_back(libraries.parent_path().parent_path() / "nvidia");
+    }
+    return files;
+}
+
+Processor processor_of(c10::Device device) {
+    return device.is_cpu() ? Processor::here() : Processor{.bf16 = true};
+}
+
+std::int64_t device_memory_bytes(c10::Device device) {
+    return device.is_cpu() ? 0
+                           : static_cast<std::int64_t>(
+                                 c10::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).second);
+}
+
+std::int64_t device_peak_bytes(c10::Device device) {
+    // Of what the allocator has reserved: that is what others cannot use.
+    return device.is_cpu()
+               ? 0
+               : c10::getDeviceAllocator(device.type())->getDeviceStats(device.index()).reserved_bytes[0].peak;
+}
+
+} // namespace muster::worker
