@@ -166,8 +166,6 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     void recordDataPtrOnStream(const c10::DataPtr& /*data*/, const c10::Stream& /*stream*/) const override {}
 };
 
-C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
-
 constexpr c10::DispatchKeySet keys{c10::DispatchKey::PrivateUse1};
 
 at::Tensor empty(at::IntArrayRef sizes,
@@ -261,6 +259,8 @@ c10::Device stand_in_device(c10::DeviceIndex index) {
     std::call_once(once, [] {
         c10::register_privateuse1_backend("stand_in");
         c10::SetAllocator(type, &memory());
+        static Guard guard;
+        static const c10::impl::DeviceGuardImplRegistrar registrar{type, &guard};
         static Hooks hooks;
         at::RegisterPrivateUse1HooksInterface(&hooks);
     });

@@ -7,7 +7,8 @@
 
 namespace muster::process_group::testing {
 
-/// Returns one of two of torch's "private use" devices, which this call registers for the whole process. Its tensors
+/// Returns one of two of torch's "private use" devices, which the first call registers for the whole process; that must
+/// come before torch's first backward, which asks once which devices there are. Their tensors
 /// compute on the processor, but their memory is out of reach: a program that takes a device's address for one of the
 /// host's dies of SIGSEGV, as it would with a GPU.
 [[nodiscard]] c10::Device stand_in_device(c10::DeviceIndex index = 0);

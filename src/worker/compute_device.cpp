@@ -17,18 +17,25 @@ namespace {
 constexpr int index_max = 63;
 constexpr std::int64_t warm_up_size = 256; ///< of a square matrix, so that the products' library is loaded
 
+Error not_there(c10::Device device, const std::string& why) {
+    return {ErrorCode::unavailable, device.str() + " was asked for, but " + why, "--device"};
+}
+
+/// Where this program's libtorch lies.
+std::filesystem::path torch_folder() {
+    Dl_info torch{};
+    const bool found = ::dladdr(reinterpret_cast<const void*>(&at::globalContext), &torch) != 0;
+    return found && torch.dli_fname != nullptr ? std::filesystem::path{torch.dli_fname}.parent_path()
+                                               : std::filesystem::path{};
+}
+
 Result<void> check_cuda(c10::Device device) {
-    if (!at::globalContext().hasCUDA()) {
-        return Error{ErrorCode::unavailable,
-                     device.str() + " was asked for, but this program was built with a libtorch without CUDA, or finds "
-                                    "no GPU and driver",
-                     "--device"};
+    const int devices = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+    if (devices == 0) {
+        return not_there(device, "this machine has no GPU, or no driver for it (does nvidia-smi list it?)");
     }
-    const int devices = at::detail::getCUDAHooks().deviceCount();
     if (device.index() >= devices) {
-        return Error{ErrorCode::unavailable,
-                     device.str() + " was asked for, but the machine has " + std::to_string(devices) + " GPU(s)",
-                     "--device"};
+        return not_there(device, "the machine has " + std::to_string(devices) + " GPU(s)");
     }
     return {};
 }
@@ -69,6 +76,21 @@ Result<c10::Device> parse_device(const std::string& name) {
     return c10::Device{c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
+Result<void> load_device(c10::Device device) {
+    if (!device.is_cuda()) {
+        return {};
+    }
+    // Not linked: workers without a GPU would read and map gigabytes for nothing.
+    const auto library = torch_folder() / "libtorch_cuda.so";
+    if (!std::filesystem::exists(library)) {
+        return not_there(device, "the libtorch in " + torch_folder().string() + " was built without CUDA");
+    }
+    if (::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
+        return not_there(device, std::string{"CUDA does not load: "} + ::dlerror());
+    }
+    return {};
+}
+
 Result<void> start_device(c10::Device device) {
     if (device.is_cpu()) {
         return {};
@@ -83,8 +105,9 @@ Result<void> start_device(c10::Device device) {
         ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
         ::setenv("CUDA_CACHE_DISABLE", "1", 1);
         compute_a_little(device);
-    } catch (const std::exception& error) { // the boundary to the driver
-        return Error{ErrorCode::unavailable, device.str() + " does not compute: " + error.what(), "--device"};
+    } catch (const c10::Error& error) { // the boundary to the driver
+        const std::string why = error.what_without_backtrace();
+        return Error{ErrorCode::unavailable, device.str() + " does not compute: " + why, "--device"};
     }
     return {};
 }
@@ -100,7 +123,8 @@ std::optional<DriverFiles> driver_files(c10::Device device) {
             files.devices.push_back(entry.path());
         }
     }
-    files.readable = {"/sys",
+    files.readable = {"/dev/urandom", // torch itself, for the generators of devices
+                      "/sys",
                       "/proc/self",
                       "/proc/driver",
                       "/proc/devices",
@@ -113,12 +137,9 @@ std::optional<DriverFiles> driver_files(c10::Device device) {
                       "/usr/lib",
                       "/usr/lib64"};
     // CUDA's own libraries lie beside libtorch, in its folder or, as wheels, beside that of the package.
-    Dl_info torch{};
-    if (::dladdr(reinterpret_cast<const void*>(&at::globalContext), &torch) != 0 && torch.dli_fname != nullptr) {
-        const std::filesystem::path libraries = std::filesystem::path{torch.dli_fname}.parent_path();
-        files.readable.push_back(libraries);
-        files.readable.push_back(libraries.parent_path().parent_path() / "nvidia");
-    }
+    const auto libraries = torch_folder();
+    files.readable.push_back(libraries);
+    files.readable.push_back(libraries.parent_path().parent_path() / "nvidia");
     return files;
 }
 

@@ -16,9 +16,13 @@ namespace muster::worker {
 /// Reads "cpu", "cuda" (the first GPU) or "cuda:1". Errors: invalid_argument, with what is allowed.
 [[nodiscard]] Result<c10::Device> parse_device(const std::string& name);
 
-/// Starts the device's driver for this process and computes a little on it, so that a box which closes later finds
-/// everything loaded: libraries, kernels of products, pinned memory. Nothing to do for the processor.
-/// Errors: unavailable, when this build's libtorch has no CUDA, the machine has no such GPU, or it does not compute.
+/// Loads what lets torch know the device. Comes before torch computes anything: it asks once which devices there are.
+/// Starts no thread. Errors: unavailable, when this libtorch has no CUDA or does not load.
+[[nodiscard]] Result<void> load_device(c10::Device device);
+
+/// Of a loaded device: starts its driver for this process and computes a little on it, so that a box which closes later
+/// finds everything ready: the driver's threads, kernels of products, pinned memory. Nothing to do for the processor.
+/// Errors: unavailable, when the machine has no such GPU or no driver, or it does not compute.
 [[nodiscard]] Result<void> start_device(c10::Device device);
 
 /// What the box must leave open for the device's driver; none for the processor.

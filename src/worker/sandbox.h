@@ -3,10 +3,10 @@
 /// A user's model archive is an untrusted program, so the box closes before one is looked at. Two steps, because
 /// Landlock binds the calling thread and those it starts, while seccomp binds all threads of the process:
 ///   1. forbid_files() while the process has one thread: no_new_privs, not dumpable, no core, limits, Landlock;
-///   2. warm_up.h with the final number of threads (they inherit step 1);
+///   2. sandbox_warm_up.h with the final number of threads (they inherit step 1);
 ///   3. forbid_calls(): the seccomp allow-list, for all threads; anything else kills the process.
-/// With a GPU (SandboxSpec::driver) the first step leaves those files open to all threads, and the last one the calls
-/// that reach them. What a closed box still allows: docs/security.md. No torch.
+/// training_box.h takes them in order. With a GPU (SandboxSpec::driver) the first step leaves those files open to all
+/// threads, and the last one the calls that reach them. What a closed box still allows: docs/security.md. No torch.
 #pragma once
 
 #include "base/result.h"

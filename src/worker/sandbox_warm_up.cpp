@@ -213,6 +213,8 @@ Result<void> use_tls() {
 Result<void> guarded(const std::function<Result<void>()>& action) {
     try {
         return action();
+    } catch (const c10::Error& error) {
+        return cold(error.what_without_backtrace());
     } catch (const std::exception& error) { // the boundary of the start: its caller is main
         return cold(error.what());
     }
@@ -232,11 +234,12 @@ void settle_process() {
     at::globalContext().setUserEnabledMkldnn(false);
 }
 
+Result<void> warm_up_tls() {
+    return guarded(use_tls);
+}
+
 Result<void> warm_up_alone() {
     return guarded([]() -> Result<void> {
-        if (auto done = use_tls(); !done) {
-            return done;
-        }
         prepare_thread(1);
         return train_a_little({});
     });

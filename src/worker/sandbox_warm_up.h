@@ -10,11 +10,15 @@ namespace muster::worker {
 /// run time into executable memory (docs/decisions/0013-no-onednn-in-the-worker.md). SIGPIPE is ignored.
 void settle_process();
 
-/// First part, on the calling thread alone: OpenSSL with a whole mutual-TLS handshake in memory, torch with a tiny
-/// training and an exported archive. Starts no thread that outlives it. Errors: unavailable, with what does not work.
+/// First part, on the calling thread alone: OpenSSL with a whole mutual-TLS handshake in memory. Starts no thread.
+/// Errors: unavailable, with what does not work.
+[[nodiscard]] Result<void> warm_up_tls();
+
+/// Second part, on the calling thread alone: torch with a tiny training and an exported archive. Starts no thread that
+/// outlives it, unless torch knows of a device: then one for each. Errors: unavailable, with what does not work.
 [[nodiscard]] Result<void> warm_up_alone();
 
-/// Second part: a training with `threads` threads through c10d::Reducer, on a thread of its own.
+/// Third part: a training with `threads` threads through c10d::Reducer, on a thread of its own.
 /// Errors: unavailable, with what does not work.
 [[nodiscard]] Result<void> warm_up_threads(int threads);
 

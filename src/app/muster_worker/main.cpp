@@ -6,9 +6,9 @@
 #include "base/log.h"
 #include "wire/preprocessing.h"
 #include "worker/compute_device.h"
-#include "worker/sandbox.h"
 #include "worker/sandbox_warm_up.h"
 #include "worker/session.h"
+#include "worker/training_box.h"
 
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
@@ -131,7 +131,6 @@ Result<worker::SessionData> read_data(const std::vector<std::string>& entries) {
     return worker::SessionData{std::move(*matrices), std::move(*info), std::move(*preprocessing)};
 }
 
-/// The order matters: see worker/sandbox.h.
 Result<std::string> close_the_box(const Arguments& arguments) {
     worker::SandboxSpec spec;
     spec.listeners = {arguments.control_listener, arguments.peer_listener};
@@ -143,30 +142,12 @@ Result<std::string> close_the_box(const Arguments& arguments) {
     if (!device) {
         return device.error();
     }
-    spec.driver = worker::driver_files(*device);
-    if (spec.driver && arguments.program >= 0) {
+    if (!device->is_cpu() && arguments.program >= 0) {
         return Error{ErrorCode::conflict,
                      "a model that a user brings is not run beside a GPU's driver, which the box cannot close; "
                      "at a function with device: cpu it can be trained"};
     }
-    if (auto warm = worker::warm_up_alone(); !warm) {
-        return std::move(warm).error();
-    }
-    auto files = worker::forbid_files(spec);
-    if (!files) {
-        return files;
-    }
-    if (auto warm = worker::warm_up_threads(arguments.threads); !warm) {
-        return std::move(warm).error();
-    }
-    if (auto started = worker::start_device(*device); !started) {
-        return std::move(started).error();
-    }
-    auto calls = worker::forbid_calls(spec);
-    if (!calls) {
-        return calls;
-    }
-    return *files + " " + *calls;
+    return worker::close_training_box(std::move(spec), *device, arguments.threads);
 }
 
 int run(const Arguments& arguments) {

@@ -1,9 +1,10 @@
 /// For tests: closes the worker's box around itself, then does the deed it was told, e.g. `sandbox_probe execve`. A
-/// second word "driver" leaves the box the door of a GPU's driver, which here leads to /dev/zero and /proc/self.
+/// second word "driver" closes it for a worker with a GPU, for which a device stands in that is none.
 /// Exit status 0: the deed was done; killed by SIGSYS: the box stopped it; 3: the box did not close.
 #include "base/fd.h"
-#include "worker/sandbox.h"
+#include "process_group/testing_device.h"
 #include "worker/sandbox_warm_up.h"
+#include "worker/training_box.h"
 
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
@@ -179,6 +180,13 @@ bool multiply() {
     return in_thread && left.grad().defined();
 }
 
+bool multiply_on_device() {
+    const at::TensorOptions options{process_group::testing::stand_in_device()};
+    const auto left = at::ones({64, 64}, options).requires_grad_();
+    at::relu(at::matmul(left, left)).sum().backward();
+    return left.grad().cpu().eq(128.0).all().item<bool>();
+}
+
 bool write_output(World& world) {
     const int fd = world.output.get();
     char byte = 0;
@@ -237,7 +245,7 @@ const std::map<std::string, Deed>& deeds() {
         {"write output", write_output},
         {"exceed memory", [](World&) { return exceed_memory(); }},
         // ---- what a GPU's driver needs ----
-        {"read a device", [](World&) { return read_byte("/dev/zero", O_RDWR); }},
+        {"compute on the device", [](World&) { return multiply_on_device(); }},
         {"read below a folder", [](World&) { return read_byte("/proc/self/status", O_RDONLY); }},
         {"ask a device", [](World& world) { return ::ioctl(world.output.get(), _IO('F', 1)) >= 0 || errno == ENOTTY; }},
         {"abort", [](World&) -> bool { std::abort(); }},
@@ -258,18 +266,13 @@ int main(int count, char** values) {
     auto world = open_world();
     worker::SandboxSpec spec{
         .listeners = {world.listener.get()}, .output = world.output.get(), .memory_bytes_max = memory_bytes_max};
+    c10::Device device{c10::DeviceType::CPU};
     if (with_driver) {
-        spec.driver = worker::DriverFiles{.devices = {"/dev/zero"}, .readable = {"/proc/self"}};
+        device = process_group::testing::stand_in_device();
         spec.allow_missing = {"landlock", "seccomp"}; // which a worker with a GPU must not heed
     }
-    const auto refused = [](const auto& result) {
-        if (!result) {
-            std::fputs((result.error().text() + "\n").c_str(), stderr);
-        }
-        return !result;
-    };
-    if (refused(worker::warm_up_alone()) || refused(worker::forbid_files(spec)) ||
-        refused(worker::warm_up_threads(threads)) || refused(worker::forbid_calls(spec))) {
+    if (const auto closed = worker::close_training_box(std::move(spec), device, threads); !closed) {
+        std::fputs((closed.error().text() + "\n").c_str(), stderr);
         return 3;
     }
     at::set_num_threads(threads);

@@ -65,7 +65,8 @@ INSTANTIATE_TEST_SUITE_P(
     test_name);
 
 TEST(Sandbox, opens_to_a_gpus_driver_its_files_alone) {
-    for (const char* deed : {"compute", "write output", "read a device", "read below a folder", "ask a device"}) {
+    for (const char* deed :
+         {"compute", "compute on the device", "write output", "read below a folder", "ask a device"}) {
         EXPECT_EQ(status_of(deed, {"driver"}), "") << deed;
     }
     for (const char* refused : {"open", "create", "open in another thread"}) {
