@@ -26,5 +26,5 @@ target_include_directories(muster_torch SYSTEM INTERFACE ${muster_torch_headers}
 target_compile_definitions(muster_torch INTERFACE USE_DISTRIBUTED)
 # The sanitizers' check of virtual tables wants type information that libtorch does not export.
 target_compile_options(muster_torch INTERFACE -fno-sanitize=vptr)
-target_link_libraries(muster_torch INTERFACE ${MUSTER_TORCH_ROOT}/lib/libtorch.so
-  ${MUSTER_TORCH_ROOT}/lib/libtorch_cpu.so ${MUSTER_TORCH_ROOT}/lib/libc10.so)
+# Not libtorch.so, which would load all of CUDA where the wheel has it: a worker with a GPU loads that by itself.
+target_link_libraries(muster_torch INTERFACE ${MUSTER_TORCH_ROOT}/lib/libtorch_cpu.so ${MUSTER_TORCH_ROOT}/lib/libc10.so)
