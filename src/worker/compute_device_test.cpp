@@ -48,6 +48,10 @@ TEST(ComputeDevice, of_the_processor_needs_nothing) {
 
 enum class Kind { stand_in, gpu };
 
+void PrintTo(Kind kind, std::ostream* to) {
+    *to << (kind == Kind::gpu ? "gpu" : "stand_in");
+}
+
 /// Before any test: torch's first backward asks which devices there are.
 [[maybe_unused]] const at::Device registered = process_group::testing::stand_in_device();
 
@@ -197,7 +201,7 @@ TEST_P(OnDevice, calibration_counts_its_memory) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, OnDevice, ::testing::Values(Kind::stand_in, Kind::gpu), [](const auto& kind) {
-    return kind.param == Kind::gpu ? "gpu" : "stand_in";
+    return ::testing::PrintToString(kind.param);
 });
 
 } // namespace

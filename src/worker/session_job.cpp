@@ -2,13 +2,10 @@
 
 #include "base/log.h"
 #include "process_group/backend.h"
-#include "wire/recipe.h"
 #include "worker/calibration.h"
-#include "worker/compute_device.h"
 #include "worker/program.h"
-#include "worker/session_model.h"
+#include "worker/session_inputs.h"
 #include "worker/session_training.h"
-#include "worker/used_rows.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -94,57 +91,21 @@ public:
     // ---- the rest of the public part runs on the job's thread ----
 
     void prepare(const WorkerPrepare& order) {
-        if (prepared_) {
-            report_(*prepared_);
+        if (inputs_) {
+            report_(inputs_->prepared);
             return;
         }
         job_ = order.job;
-        const auto json = nlohmann::json::parse(order.recipe, nullptr, false);
-        auto recipe = wire::recipe_from_json(json);
-        if (!recipe) {
-            return fail("recipe: " + recipe.error().text());
+        auto inputs = JobInputs::open(given_, settings_, order, watch_);
+        if (!inputs) {
+            return fail(inputs.error().message);
         }
-        recipe_ = std::move(*recipe);
-        threads_ = order.threads > 0 ? order.threads : settings_.threads;
-        prepare_thread(threads_);
-        if (auto chosen = choose_device(); !chosen) {
-            return fail("device: " + chosen.error().text());
-        }
-        if (auto known = know_data(order.data); !known) {
-            return fail("data: " + known.error().text());
-        }
-        if (recipe_.model.archive) {
-            auto opened = open_user_model(settings_.program, recipe_, data(), watch_);
-            if (!opened) {
-                return fail("model: " + opened.error().text());
-            }
-            user_model_ = std::move(*opened);
-        }
-        // No function builds what it may not hold.
-        const auto shapes =
-            parameter_shapes(recipe_, data().preprocessing, {}, user_model_.get(), processor_of(device_));
-        if (!shapes) {
-            return fail("model: " + shapes.error().text());
-        }
-        const RowCounts rows = order.data ? RowCounts{order.data->training_rows, order.data->validation_rows}
-                                          : row_counts(recipe_, data().matrices.train);
-        if (recipe_.data.text && rows.training < 1) {
-            return fail("data: the text has " + std::to_string(data().info.rows + 1) +
-                        " tokens, fewer than a sample of data.text.sequence " +
-                        std::to_string(recipe_.data.text->sequence));
-        }
-        prepared_ = Prepared{.job = job_,
-                             .matrix = data().info,
-                             .training_rows = rows.training,
-                             .validation_rows = rows.validation,
-                             .parameters = elements_of(*shapes),
-                             .outputs = {data().preprocessing.target.name},
-                             .preprocessing = data().preprocessing};
-        report_(*prepared_);
+        inputs_ = std::move(*inputs);
+        report_(inputs_->prepared);
     }
 
     void calibrate(const WorkerCalibrate& order) {
-        if (!prepared_) {
+        if (!inputs_) {
             return fail("calibrate came before prepare");
         }
         if (calibrated_ && calibrated_roster_ == order.order.roster) {
@@ -158,18 +119,19 @@ public:
         }
         Calibration calibration;
         if (wanted.measure_steps) {
-            auto measured = measure_steps(
-                recipe_,
-                data().preprocessing,
-                data().matrices.train,
-                wanted.batches,
-                {.user_model = user_model_.get(), .memory_bytes_max = settings_.memory_bytes_max, .device = device_});
+            auto measured = measure_steps(inputs_->recipe,
+                                          inputs_->data().preprocessing,
+                                          inputs_->data().matrices.train,
+                                          wanted.batches,
+                                          {.user_model = inputs_->user_model.get(),
+                                           .memory_bytes_max = settings_.memory_bytes_max,
+                                           .device = inputs_->device});
             if (!measured) {
                 return fail("calibration: " + measured.error().text());
             }
             calibration = std::move(*measured);
         } else {
-            calibration.parameter_bytes = prepared_->parameters * number_bytes(recipe_);
+            calibration.parameter_bytes = inputs_->prepared.parameters * number_bytes(inputs_->recipe);
         }
         measure_link(*joined, calibration);
         joined->reset();
@@ -180,7 +142,7 @@ public:
     }
 
     void commit(const WorkerCommit& order) {
-        if (!prepared_) {
+        if (!inputs_) {
             return fail("commit came before prepare");
         }
         const auto generation = order.order.roster.generation;
@@ -221,21 +183,21 @@ public:
         phase_ = Phase::training;
         TrainingOrder training = training_order(arrived);
         group_.reset(); // the order has it
-        auto done = train_and_export(recipe_,
-                                     data().preprocessing,
-                                     data().matrices,
+        auto done = train_and_export(inputs_->recipe,
+                                     inputs_->data().preprocessing,
+                                     inputs_->data().matrices,
                                      std::move(training),
                                      {.output = settings_.output,
                                       .weights = settings_.weights,
-                                      .user_model = user_model_.get(),
-                                      .device = device_},
+                                      .user_model = inputs_->user_model.get(),
+                                      .device = inputs_->device},
                                      [this] { leave(); });
         if (!done) {
             return fail(done.error().text());
         }
         done->job = job_;
         done->generation = order.generation;
-        done->peak_memory_bytes = peak_memory_bytes(device_);
+        done->peak_memory_bytes = peak_memory_bytes(inputs_->device);
         phase_ = Phase::done;
         log::info("trained job={} generation={} steps={} seconds={:.3f} parameters={}",
                   job_,
@@ -258,42 +220,6 @@ public:
     }
 
 private:
-    [[nodiscard]] const SessionData& data() const { return elsewhere_ ? *elsewhere_ : given_; }
-
-    /// Errors: invalid_argument, when the settings name no device, or more memory was offered than it has.
-    Result<void> choose_device() {
-        auto device = parse_device(settings_.device);
-        if (!device) {
-            return std::move(device).error();
-        }
-        const std::int64_t has = device_memory_bytes(*device);
-        if (has > 0 && (settings_.memory_bytes_max == 0 || settings_.memory_bytes_max > has)) {
-            constexpr std::int64_t megabyte = 1'000'000;
-            return Error{ErrorCode::invalid_argument,
-                         device->str() + " has " + std::to_string(has / megabyte) +
-                             " MB, less than this function offers to jobs; set capacity.memory_mb to at most that"};
-        }
-        device_ = *device;
-        return {};
-    }
-
-    /// Errors: invalid_argument, when the data is neither here nor described, or both.
-    Result<void> know_data(const std::optional<DataElsewhere>& described) {
-        if (described.has_value() == (given_.info.rows > 0)) {
-            return Error{ErrorCode::invalid_argument,
-                         described ? "it is here and was described as being elsewhere"
-                                   : "it is not here and nothing was said of it"};
-        }
-        if (described) {
-            auto matrices = matrices_elsewhere(described->matrix);
-            if (!matrices) {
-                return std::move(matrices).error();
-            }
-            elsewhere_ = SessionData{std::move(*matrices), described->matrix, described->preprocessing};
-        }
-        return {};
-    }
-
     TrainingOrder training_order(SteadyTime arrived) {
         TrainingOrder order;
         order.group = group_;
@@ -356,7 +282,7 @@ private:
                 shared->abort("the worker was stopped");
             }
         }
-        return process_group::make_process_group(std::move(shared), device_.type());
+        return process_group::make_process_group(std::move(shared), inputs_->device.type());
     }
 
     void leave() {
@@ -436,12 +362,7 @@ private:
 
     // Of the job's thread alone.
     std::string job_;
-    Recipe recipe_;
-    std::optional<SessionData> elsewhere_;  ///< stands for data that is not here
-    std::unique_ptr<UserModel> user_model_; ///< of a recipe with an archive
-    int threads_{1};
-    c10::Device device_{c10::DeviceType::CPU};
-    std::optional<Prepared> prepared_;
+    std::unique_ptr<JobInputs> inputs_; ///< once prepared
     std::optional<Calibrated> calibrated_;
     Roster calibrated_roster_;
     WorkerCommit committed_;
