@@ -196,11 +196,22 @@ struct Progress {
     std::vector<Score> validation; ///< of the last finished epoch, rank 0 only
 };
 
+/// How a model did on one class against the rest.
+struct ClassScores {
+    std::string name;          ///< as in the data
+    std::int64_t rows{};       ///< of this class
+    std::vector<Score> scores; ///< precision, recall, F1, AUC
+
+    bool operator==(const ClassScores&) const = default;
+};
+
 /// How one model did on one set of rows.
 struct EvaluationResult {
     std::string model; ///< "trained", "naive", "linear"
     std::string rows;  ///< "training", "validation", "test"
     std::vector<Score> scores;
+    std::vector<ClassScores> classes{};                 ///< of the trained model, where it tells classes apart
+    std::vector<std::vector<std::int64_t>> confusion{}; ///< [class][predicted class] rows, where there are few classes
 };
 
 /// A member has finished. Rank 0 carries the model, uploaded before as a blob named by `model_sha256`.
@@ -217,6 +228,7 @@ struct Done {
     std::int64_t peak_memory_bytes{}; ///< most resident memory of the worker, since its start
     std::int64_t state_bytes{};       ///< of the optimizer's state at this member
     bool stopped_early{};
+    std::int64_t best_epoch{-1}; ///< whose model this is, from 0 on; -1: that of the last one
     std::string model_sha256{}; ///< rank 0 only
     std::int64_t model_bytes{};
     std::string parameters_digest{};             ///< SHA-256 of the final parameters: all members must agree

@@ -120,6 +120,49 @@ TaskKind task_of(const Recipe& recipe) {
     return TaskKind::regression;
 }
 
+std::string watched_metric(const Recipe& recipe) {
+    if (recipe.early_stopping && !recipe.early_stopping->metric.empty()) {
+        return recipe.early_stopping->metric;
+    }
+    if (!recipe.metrics.empty()) {
+        return recipe.metrics.front();
+    }
+    switch (recipe.loss) {
+    case Loss::l1:
+        return "MAE";
+    case Loss::mse:
+        return "MSE";
+    case Loss::cross_entropy:
+    case Loss::binary_cross_entropy:
+        return "log_loss";
+    }
+    return "log_loss";
+}
+
+namespace {
+
+Result<void> check_early_stopping(const Recipe& recipe) {
+    if (!recipe.early_stopping) {
+        return {};
+    }
+    if (recipe.data.validation <= 0.0) {
+        return wrong("/early_stopping", "it watches validation rows, but data.validation keeps none");
+    }
+    const auto metric = metric_of(watched_metric(recipe));
+    if (!metric) {
+        Error error = metric.error();
+        error.where = "/early_stopping/metric";
+        return error;
+    }
+    if (!metric->fits(task_of(recipe))) {
+        return wrong("/early_stopping/metric",
+                     "\"" + std::string{metric->name} + "\" does not fit the loss of this recipe");
+    }
+    return {};
+}
+
+} // namespace
+
 Result<void> check(const Recipe& recipe) {
     if (recipe.name.empty() || recipe.name.size() > 128) {
         return wrong("/name", "a name of 1 to 128 characters is required");
@@ -168,7 +211,7 @@ Result<void> check(const Recipe& recipe) {
     if (recipe.optimizer.kind == OptimizerKind::adamw && recipe.optimizer.momentum != 0.0) {
         return wrong("/optimizer/momentum", "only sgd has a momentum");
     }
-    return {};
+    return check_early_stopping(recipe);
 }
 
 } // namespace muster

@@ -96,6 +96,14 @@ struct RecipeDistribution {
     bool operator==(const RecipeDistribution&) const = default;
 };
 
+/// When a training that gets no better ends before its last epoch; the model is then that of the best epoch.
+struct RecipeEarlyStopping {
+    std::int64_t patience{3}; ///< epochs without a better score of the validation rows
+    std::string metric{};     ///< empty: the recipe's first metric, else what its loss measures
+
+    bool operator==(const RecipeEarlyStopping&) const = default;
+};
+
 /// A recipe as its owner wrote it. Immutable; its digest names it.
 struct Recipe {
     std::string name;
@@ -110,12 +118,15 @@ struct Recipe {
     std::uint64_t seed{1};
     NumberType number_type{NumberType::fp32};
     RecipeDistribution distribution{};
+    std::optional<RecipeEarlyStopping> early_stopping{};
     bool stop_when_met{false}; ///< stop after an epoch whose validation meets performanceRequirements
     std::string digest{};      ///< SHA-256 of the canonical JSON (wire/recipe.h), hex
 };
 
 /// Returns what kind of target the recipe's loss trains.
 [[nodiscard]] TaskKind task_of(const Recipe& recipe);
+/// Returns the name of the metric that early stopping watches.
+[[nodiscard]] std::string watched_metric(const Recipe& recipe);
 /// Blocks of the recipe's model where it is a chain of them, which may be cut into stages; 0: it is none.
 [[nodiscard]] std::int64_t block_count(const Recipe& recipe);
 /// Rows of the matrix that are the inputs of a table's sample: 1, or the length of a window.

@@ -16,10 +16,10 @@ constexpr Metric classification(std::string_view name) {
             .for_language = name == "accuracy"};
 }
 
-constexpr Metric regression(std::string_view name, bool is_part) {
+constexpr Metric regression(std::string_view name) {
     return {.name = name,
-            .higher_is_better = is_part,
-            .percent = is_part,
+            .higher_is_better = false,
+            .percent = false,
             .for_regression = true,
             .for_classification = false,
             .for_language = false};
@@ -29,20 +29,29 @@ constexpr Metric log_loss{.name = "log_loss",
                           .higher_is_better = false,
                           .percent = false,
                           .for_regression = false,
-                          .for_classification = false,
+                          .for_classification = true,
                           .for_language = true};
 
-constexpr std::array<Metric, 10> table{{
+constexpr Metric r2{.name = "R2",
+                    .higher_is_better = true,
+                    .percent = true,
+                    .for_regression = true,
+                    .for_classification = false,
+                    .for_language = false};
+
+constexpr std::array<Metric, 12> table{{
     classification("accuracy"),
+    classification("balanced_accuracy"),
     classification("precision"),
     classification("recall"),
     classification("F1"),
     classification("AUC"),
     log_loss,
-    regression("R2", true),
-    regression("MAE", false),
-    regression("MSE", false),
-    regression("RMSE", false),
+    r2,
+    regression("MAE"),
+    regression("MSE"),
+    regression("RMSE"),
+    regression("MAPE"), // in percent, but without an upper end
 }};
 
 bool same_name(std::string_view left, std::string_view right) {

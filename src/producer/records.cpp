@@ -273,9 +273,16 @@ Json report_attributes(const Job& job, const Wish& wish, const Done& first, cons
 Json participants_record(const Job& job, const Done& first) {
     Json evaluations = Json::array();
     for (const EvaluationResult& evaluation : first.evaluations) {
-        evaluations.push_back({{"model", evaluation.model},
-                               {"rows", evaluation.rows},
-                               {"scores", performance(evaluation.scores, output_of(job))}});
+        Json record{{"model", evaluation.model},
+                    {"rows", evaluation.rows},
+                    {"scores", performance(evaluation.scores, output_of(job))}};
+        if (!evaluation.classes.empty()) {
+            record["classes"] = Json(evaluation.classes);
+        }
+        if (!evaluation.confusion.empty()) {
+            record["confusion"] = evaluation.confusion;
+        }
+        evaluations.push_back(std::move(record));
     }
     const Json chosen = chosen_of(job);
     const double predicted = chosen.is_object() ? chosen.value("total_seconds", 0.0) : 0.0;
@@ -288,11 +295,13 @@ Json participants_record(const Job& job, const Done& first) {
         "participants",
         {{"participants", participants_of(job)},
          {"evaluations", std::move(evaluations)},
+         {"metrics", job.recipe.value("metrics", Json::array())},
          {"sources",
           {{"training", job.recipe.at("data").at("source")}, {"test", job.recipe.at("data").value("test", "")}}},
          {"recipe", job.recipe.value("name", "") + "@" + job.recipe_digest},
          {"steps", first.steps},
          {"stopped_early", first.stopped_early},
+         {"best_epoch", first.best_epoch < 0 ? Json(nullptr) : Json(first.best_epoch)},
          {"parameters_digest", first.parameters_digest},
          {"predicted_seconds", predicted},
          {"measured_seconds", measured},

@@ -161,6 +161,14 @@ RecipeDistribution distribution_of(Fields fields, Fields& parent) {
     return distribution;
 }
 
+RecipeEarlyStopping early_stopping_of(Fields fields, Fields& parent) {
+    RecipeEarlyStopping stopping;
+    stopping.patience = fields.integer("patience", 1, 1'000'000, stopping.patience);
+    stopping.metric = fields.text("metric", "");
+    parent.absorb(std::move(fields));
+    return stopping;
+}
+
 Json to_json(const RecipeData& data) {
     if (data.text) {
         return {{"source", data.source},
@@ -242,6 +250,9 @@ Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
     recipe.seed = static_cast<std::uint64_t>(fields.integer("seed", 0, std::numeric_limits<std::int64_t>::max(), 1));
     recipe.number_type = fields.choice<NumberType>("number_type", number_type_names(), NumberType::fp32);
     recipe.distribution = distribution_of(fields.child("distribution"), fields);
+    if (fields.has("early_stopping")) {
+        recipe.early_stopping = early_stopping_of(fields.child("early_stopping"), fields);
+    }
     recipe.stop_when_met = fields.boolean("stop_when_met", false);
     if (auto done = fields.finish(); !done) {
         return std::move(done).error();
@@ -273,6 +284,10 @@ Json to_json(const Recipe& recipe) {
     if (recipe.distribution != RecipeDistribution{}) { // else recipes from before it keep their digests
         json["distribution"] = {{"strategy", name_in(distribution_names(), recipe.distribution.strategy)},
                                 {"micro_batches", recipe.distribution.micro_batches}};
+    }
+    if (recipe.early_stopping) {
+        json["early_stopping"] = {{"patience", recipe.early_stopping->patience},
+                                  {"metric", recipe.early_stopping->metric}};
     }
     return json;
 }

@@ -166,7 +166,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Progress,
                                    wait_seconds,
                                    bytes_sent,
                                    validation)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EvaluationResult, model, rows, scores)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClassScores, name, rows, scores)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EvaluationResult, model, rows, scores, classes, confusion)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done,
                                    job,
                                    generation,
@@ -180,6 +181,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done,
                                    peak_memory_bytes,
                                    state_bytes,
                                    stopped_early,
+                                   best_epoch,
                                    model_sha256,
                                    model_bytes,
                                    parameters_digest,

@@ -181,6 +181,22 @@ TEST(Recipe, keeps_its_digest_when_what_is_new_is_off) {
     EXPECT_EQ(recipe_from_json(to_json(*sharded))->optimizer.state, StateKind::sharded);
 }
 
+TEST(Recipe, watches_validation_rows_to_stop_early) {
+    auto json = parse_document(recipe_text, "r.yaml")->value;
+    const auto plain = recipe_from_json(json);
+    EXPECT_FALSE(to_json(*plain).contains("early_stopping"));
+    json["early_stopping"] = {{"patience", 5}};
+    const auto stopping = recipe_from_json(json);
+    ASSERT_TRUE(stopping.ok()) << stopping.error().text();
+    EXPECT_NE(stopping->digest, plain->digest);
+    EXPECT_EQ(recipe_from_json(to_json(*stopping))->early_stopping, stopping->early_stopping);
+    EXPECT_EQ(watched_metric(*stopping), stopping->metrics.front());
+    json["metrics"] = Json::array();
+    EXPECT_EQ(watched_metric(*recipe_from_json(json)), "MAE") << "of the loss l1";
+    json["data"]["validation"] = 0.0;
+    EXPECT_EQ(recipe_from_json(json).error().where, "/early_stopping");
+}
+
 TEST(Recipe, shards_optimizer_state_in_data_parallelism_only) {
     auto json = parse_document(recipe_text, "r.yaml")->value;
     json["optimizer"]["state"] = "shard";
@@ -207,6 +223,10 @@ TEST(Recipe, names_what_is_wrong_and_where) {
         {"seed: -1", "/seed"},
         {"number_type: fp16", "allowed: fp32, fp64, bf16"},
         {"stop_when_met: 1", "true or false"},
+        {"early_stopping: {patience: 0}", "a whole number from 1 to"},
+        {"early_stopping: {patients: 3}", R"(did you mean "patience"?)"},
+        {"early_stopping: {metric: AUC}", "\"AUC\" does not fit the loss"},
+        {"early_stopping: {metric: MEA}", R"(did you mean "MAE"?)"},
     };
     for (const BadRecipe& row : rows) {
         const auto document = parse_document(recipe_text + 1 + std::string{"\n\n\n"} + row.line + "\n", "r.yaml");
@@ -221,9 +241,11 @@ TEST(Messages, every_type_round_trips) {
     const auto back = to_function_from_json(to_json(propose));
     ASSERT_TRUE(back.ok()) << back.error().text();
     EXPECT_EQ(to_json(*back), to_json(propose));
-    const FromFunction done = Done{.job = "j1",
-                                   .evaluations = {{"trained", "test", {{"MAE", 3.4}}}},
-                                   .preprocessing = {.inputs = {{.name = "x"}}, .target = {.name = "y"}}};
+    const FromFunction done = Done{
+        .job = "j1",
+        .best_epoch = 4,
+        .evaluations = {{"trained", "test", {{"accuracy", 75.0}}, {{"a", 3, {{"recall", 66.7}}}}, {{1, 0}, {1, 2}}}},
+        .preprocessing = {.inputs = {{.name = "x"}}, .target = {.name = "y"}}};
     EXPECT_EQ(to_json(*from_function_from_json(to_json(done))), to_json(done));
     EXPECT_EQ(type_of(done), "done");
 }

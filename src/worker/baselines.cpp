@@ -17,8 +17,12 @@ constexpr std::int64_t chunk_rows = 8192;
 constexpr double error_part_min = 1e-4; // of the target's deviation: keeps the weight of an exact row finite
 constexpr double ridge = 1.0; // keeps the equations solvable; of no weight beside thousands of standardised rows
 
-EvaluationResult evaluate(
-    const char* model, const RowSet& set, const Recipe& recipe, std::int64_t outputs, const at::Tensor& predictions) {
+EvaluationResult evaluate(const char* model,
+                          const RowSet& set,
+                          const Recipe& recipe,
+                          std::int64_t outputs,
+                          const at::Tensor& predictions,
+                          bool probabilities = true) {
     const at::Tensor values = predictions.contiguous();
     const std::vector<float> targets = targets_of(*set.matrix, set.rows);
     return {.model = model,
@@ -26,7 +30,8 @@ EvaluationResult evaluate(
             .scores = scores_of({.task = task_of(recipe),
                                  .outputs = outputs,
                                  .values = {values.const_data_ptr<double>(), static_cast<std::size_t>(values.numel())},
-                                 .target = targets})};
+                                 .target = targets,
+                                 .probabilities = probabilities})};
 }
 
 /// What is predicted without looking at the inputs: one number, or one for each class.
@@ -183,7 +188,7 @@ std::vector<EvaluationResult> baselines(const Recipe& recipe,
             predictions.narrow(0, done, std::ssize(chunk)).copy_(at::mm(design(*set.matrix, chunk, window), weights));
             done += std::ssize(chunk);
         });
-        results.push_back(evaluate("linear", set, recipe, outputs, predictions));
+        results.push_back(evaluate("linear", set, recipe, outputs, predictions, false));
     }
     return results;
 }

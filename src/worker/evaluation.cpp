@@ -28,8 +28,9 @@ std::int64_t rows_of_chunk(const Recipe& recipe, const Engine& engine) {
 
 Evaluator::Evaluator(
     Engine& engine, const ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks)
-    : engine_{engine}, program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()}, ranks_{ranks},
-      sequence_{recipe.data.text ? recipe.data.text->sequence : 0}, chunk_rows_{rows_of_chunk(recipe, engine)} {
+    : engine_{engine}, program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()},
+      target_{preprocessing.target}, ranks_{ranks}, sequence_{recipe.data.text ? recipe.data.text->sequence : 0},
+      chunk_rows_{rows_of_chunk(recipe, engine)} {
     if (engine.reads_rows()) {
         buffer_.emplace(recipe, preprocessing, chunk_rows_, program.device());
     }
@@ -51,6 +52,7 @@ void Evaluator::for_own_outputs(const Matrix& matrix, std::span<const std::int64
 /// Sums of a sample are computed by one rank and summed up by all in the order of the samples: the shares do not
 /// matter.
 std::vector<Score> Evaluator::text_scores(const Matrix& matrix, std::span<const std::int64_t> samples) {
+    const c10::AutoGradMode no_grad{false};
     if (samples.empty()) {
         return {};
     }
@@ -71,11 +73,9 @@ std::vector<Score> Evaluator::text_scores(const Matrix& matrix, std::span<const 
             {"log_loss", sums[0].sum().item<double>() / tokens}};
 }
 
-std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::int64_t> rows) {
+template <typename Each>
+void Evaluator::with_predictions(const Matrix& matrix, std::span<const std::int64_t> rows, Each each) {
     const c10::AutoGradMode no_grad{false};
-    if (task_ == TaskKind::language) {
-        return text_scores(matrix, rows);
-    }
     at::Tensor all = at::zeros({std::ssize(rows), outputs_}, at::kDouble);
     for_own_outputs(matrix, rows, [&](const Outputs& outputs, std::int64_t begin) {
         all.narrow(0, begin, outputs.values.size(0)).copy_(program_.finish(outputs.values));
@@ -84,13 +84,37 @@ std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::
         ranks_.sum(all); // each prediction is zero at all ranks but one: the sum is exact
     }
     if (!matrix.held) {
-        return {};
+        return;
     }
     const std::vector<float> targets = targets_of(matrix, rows);
-    return scores_of({.task = task_,
-                      .outputs = outputs_,
-                      .values = {all.const_data_ptr<double>(), static_cast<std::size_t>(all.numel())},
-                      .target = targets});
+    each(Predictions{.task = task_,
+                     .outputs = outputs_,
+                     .values = {all.const_data_ptr<double>(), static_cast<std::size_t>(all.numel())},
+                     .target = targets});
+}
+
+std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::int64_t> rows) {
+    if (task_ == TaskKind::language) {
+        return text_scores(matrix, rows);
+    }
+    std::vector<Score> scores;
+    with_predictions(matrix, rows, [&](const Predictions& made) { scores = scores_of(made); });
+    return scores;
+}
+
+EvaluationResult Evaluator::evaluate(const char* model, const RowSet& set) {
+    EvaluationResult result{.model = model, .rows = set.name, .scores = {}};
+    if (task_ == TaskKind::language) {
+        result.scores = text_scores(*set.matrix, set.rows);
+        return result;
+    }
+    with_predictions(*set.matrix, set.rows, [&](const Predictions& made) {
+        result.scores = scores_of(made);
+        auto classes = class_results_of(made, target_.categories);
+        result.classes = std::move(classes.classes);
+        result.confusion = std::move(classes.confusion);
+    });
+    return result;
 }
 
 std::vector<float> targets_of(const Matrix& matrix, std::span<const std::int64_t> rows) {

@@ -14,6 +14,13 @@
 
 namespace muster::worker {
 
+/// Named rows of a matrix, to be evaluated.
+struct RowSet {
+    const char* name{}; ///< "training", "validation", "test"
+    const Matrix* matrix{};
+    std::vector<std::int64_t> rows;
+};
+
 /// Evaluates a model through its engine. References outlive it. One thread; with several ranks, all call it alike.
 class Evaluator {
 public:
@@ -30,7 +37,13 @@ public:
     /// Of a text, `rows` are the first ones of samples.
     [[nodiscard]] std::vector<Score> scores(const Matrix& matrix, std::span<const std::int64_t> rows);
 
+    /// Like scores(), and of a model that tells classes apart also the scores of each class.
+    [[nodiscard]] EvaluationResult evaluate(const char* model, const RowSet& set);
+
 private:
+    /// Calls `each` with what the model says of all rows; not at ranks that do not hold these. Not of a text.
+    template <typename Each>
+    void with_predictions(const Matrix& matrix, std::span<const std::int64_t> rows, Each each);
     /// Calls `each` with the outputs of a piece of this rank's part of `rows` and where it begins in the whole; not at
     /// ranks that do not hold the end of the model.
     template <typename Each>
@@ -41,6 +54,7 @@ private:
     const ModelProgram& program_;
     TaskKind task_;
     std::int64_t outputs_;
+    const TargetColumn& target_;
     Ranks& ranks_;
     std::int64_t sequence_; ///< tokens of a sample; 0: rows of a table
     std::int64_t chunk_rows_;
@@ -49,12 +63,5 @@ private:
 
 /// Returns the targets of `rows`.
 [[nodiscard]] std::vector<float> targets_of(const Matrix& matrix, std::span<const std::int64_t> rows);
-
-/// Named rows of a matrix, to be evaluated.
-struct RowSet {
-    const char* name{}; ///< "training", "validation", "test"
-    const Matrix* matrix{};
-    std::vector<std::int64_t> rows;
-};
 
 } // namespace muster::worker

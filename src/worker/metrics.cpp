@@ -15,11 +15,18 @@ std::vector<Score> regression_scores(const Predictions& made) {
     double absolute = 0.0;
     double squared = 0.0;
     double sum = 0.0;
+    double relative = 0.0;
+    double with_size = 0.0; // rows whose target is not 0
     for (std::size_t row = 0; row < made.target.size(); ++row) {
-        const double error = made.values[row] - static_cast<double>(made.target[row]);
+        const auto target = static_cast<double>(made.target[row]);
+        const double error = made.values[row] - target;
         absolute += std::abs(error);
         squared += error * error;
-        sum += static_cast<double>(made.target[row]);
+        sum += target;
+        if (target != 0.0) {
+            relative += std::abs(error / target);
+            with_size += 1.0;
+        }
     }
     const double mean = sum / rows;
     double spread = 0.0;
@@ -33,6 +40,9 @@ std::vector<Score> regression_scores(const Predictions& made) {
     scores.push_back({"MAE", absolute / rows});
     scores.push_back({"MSE", squared / rows});
     scores.push_back({"RMSE", std::sqrt(squared / rows)});
+    if (with_size > 0.0) {
+        scores.push_back({"MAPE", 100.0 * relative / with_size});
+    }
     return scores;
 }
 
@@ -73,53 +83,138 @@ struct Counts {
     [[nodiscard]] double f1() const { return predicted + actual > 0.0 ? 2.0 * hit / (predicted + actual) : 0.0; }
 };
 
-std::vector<Score> classification_scores(const Predictions& made) {
-    const auto outputs = static_cast<std::size_t>(made.outputs);
-    const std::size_t classes = std::max<std::size_t>(2, outputs);
-    std::vector<Counts> counts(classes);
-    double right = 0.0;
-    for (std::size_t row = 0; row < made.target.size(); ++row) {
-        const auto of_row = made.values.subspan(row * outputs, outputs);
-        const auto guess = outputs == 1 ? static_cast<std::size_t>(of_row[0] >= 0.5)
-                                        : static_cast<std::size_t>(std::ranges::max_element(of_row) - of_row.begin());
-        const auto actual = static_cast<std::size_t>(made.target[row]);
-        MUSTER_ASSERT(actual < classes);
-        counts[guess].predicted += 1.0;
-        counts[actual].actual += 1.0;
-        counts[actual].hit += guess == actual ? 1.0 : 0.0;
-        right += guess == actual ? 1.0 : 0.0;
+/// Predictions as classes.
+class Guesses {
+public:
+    explicit Guesses(const Predictions& made)
+        : made_{made}, outputs_{static_cast<std::size_t>(made.outputs)}, classes_{std::max<std::size_t>(2, outputs_)} {}
+
+    [[nodiscard]] std::size_t classes() const { return classes_; }
+    [[nodiscard]] std::size_t rows() const { return made_.target.size(); }
+    [[nodiscard]] std::size_t actual(std::size_t row) const {
+        const auto of_row = static_cast<std::size_t>(made_.target[row]);
+        MUSTER_ASSERT(of_row < classes_);
+        return of_row;
     }
-    double precision = 0.0;
-    double recall = 0.0;
-    double f1 = 0.0;
-    double area = 0.0;
-    double areas = 0.0;
-    double seen = 0.0;
-    // Two classes: the second is the positive one.
-    for (std::size_t index = outputs == 1 ? 1 : 0; index < classes; ++index) {
-        if (outputs > 1 && counts[index].actual == 0.0) {
-            continue;
+    [[nodiscard]] std::size_t guess(std::size_t row) const {
+        const auto of_row = made_.values.subspan(row * outputs_, outputs_);
+        return outputs_ == 1 ? static_cast<std::size_t>(of_row[0] >= 0.5)
+                             : static_cast<std::size_t>(std::ranges::max_element(of_row) - of_row.begin());
+    }
+    /// How much a class is believed in; of two by one output, the first is believed in where the second is not.
+    [[nodiscard]] double belief(std::size_t row, std::size_t in) const {
+        if (outputs_ == 1) {
+            return in == 1 ? made_.values[row] : 1.0 - made_.values[row];
         }
-        seen += 1.0;
-        precision += counts[index].precision();
-        recall += counts[index].recall();
-        f1 += counts[index].f1();
-        const auto curve = area_under_curve(
-            made.target.size(),
-            [&](std::size_t row) { return made.values[row * outputs + (outputs == 1 ? 0 : index)]; },
-            [&](std::size_t row) { return static_cast<std::size_t>(made.target[row]) == index; });
-        area += curve.value_or(0.0);
-        areas += curve ? 1.0 : 0.0;
+        return made_.values[row * outputs_ + in];
     }
-    const double percent = 100.0 / seen;
-    std::vector<Score> scores{{"accuracy", 100.0 * right / static_cast<double>(made.target.size())},
-                              {"precision", percent * precision},
-                              {"recall", percent * recall},
-                              {"F1", percent * f1}};
-    if (areas > 0.0) {
-        scores.push_back({"AUC", 100.0 * area / areas});
+
+    [[nodiscard]] std::vector<Counts> counts() const {
+        std::vector<Counts> counts(classes_);
+        for (std::size_t row = 0; row < rows(); ++row) {
+            const std::size_t guessed = guess(row);
+            const std::size_t is = actual(row);
+            counts[guessed].predicted += 1.0;
+            counts[is].actual += 1.0;
+            counts[is].hit += guessed == is ? 1.0 : 0.0;
+        }
+        return counts;
+    }
+
+    /// One class against the rest; none when only one of both occurs.
+    [[nodiscard]] std::optional<double> area(std::size_t of) const {
+        return area_under_curve(
+            rows(),
+            [&](std::size_t row) { return belief(row, of); },
+            [&](std::size_t row) { return actual(row) == of; });
+    }
+
+    /// In nats a row, of believed parts of at least `least`: what is sure and wrong would be infinite.
+    [[nodiscard]] double log_loss() const {
+        constexpr double least = 1e-15;
+        double sum = 0.0;
+        for (std::size_t row = 0; row < rows(); ++row) {
+            sum -= std::log(std::clamp(belief(row, actual(row)), least, 1.0));
+        }
+        return sum / static_cast<double>(rows());
+    }
+
+private:
+    const Predictions& made_;
+    std::size_t outputs_;
+    std::size_t classes_;
+};
+
+/// The sum of what `value_of` gives for the classes that occur, divided by their number, in percent.
+template <typename ValueOf>
+double mean_percent(std::span<const Counts> counts, ValueOf value_of) {
+    double sum = 0.0;
+    double seen = 0.0;
+    for (const Counts& of_class : counts) {
+        if (of_class.actual > 0.0) {
+            sum += value_of(of_class);
+            seen += 1.0;
+        }
+    }
+    return 100.0 * sum / seen;
+}
+
+/// One against the rest, mean over the classes that occur.
+std::optional<double> mean_area(const Guesses& guesses, std::span<const Counts> counts) {
+    double sum = 0.0;
+    double areas = 0.0;
+    for (std::size_t index = 0; index < counts.size(); ++index) {
+        if (const auto area = counts[index].actual > 0.0 ? guesses.area(index) : std::nullopt) {
+            sum += *area;
+            areas += 1.0;
+        }
+    }
+    return areas > 0.0 ? std::optional{sum / areas} : std::nullopt;
+}
+
+std::vector<Score> classification_scores(const Predictions& made) {
+    const Guesses guesses{made};
+    const auto counts = guesses.counts();
+    double right = 0.0;
+    for (const Counts& of_class : counts) {
+        right += of_class.hit;
+    }
+    // Two classes by one output: the second is the positive one.
+    const bool positive_alone = made.outputs == 1;
+    const Counts& positive = counts[1];
+    const auto percent = [&](auto value_of) {
+        return positive_alone ? 100.0 * value_of(positive) : mean_percent(counts, value_of);
+    };
+    std::vector<Score> scores{{"accuracy", 100.0 * right / static_cast<double>(guesses.rows())},
+                              {"balanced_accuracy", mean_percent(counts, [](const Counts& c) { return c.recall(); })},
+                              {"precision", percent([](const Counts& c) { return c.precision(); })},
+                              {"recall", percent([](const Counts& c) { return c.recall(); })},
+                              {"F1", percent([](const Counts& c) { return c.f1(); })}};
+    const auto area = positive_alone ? guesses.area(1) : mean_area(guesses, counts);
+    if (area) {
+        scores.push_back({"AUC", 100.0 * *area});
+    }
+    if (made.probabilities) {
+        scores.push_back({"log_loss", guesses.log_loss()});
     }
     return scores;
+}
+
+/// The classes to be reported: all of a few; of more those that occur or were predicted; of too many, the most
+/// frequent.
+std::vector<std::size_t> reported_classes(std::span<const Counts> counts) {
+    std::vector<std::size_t> reported;
+    for (std::size_t index = 0; index < counts.size(); ++index) {
+        if (counts.size() <= confused_classes_max || counts[index].actual > 0.0 || counts[index].predicted > 0.0) {
+            reported.push_back(index);
+        }
+    }
+    if (reported.size() > reported_classes_max) {
+        std::ranges::stable_sort(reported, std::ranges::greater{}, [&](std::size_t i) { return counts[i].actual; });
+        reported.resize(reported_classes_max);
+        std::ranges::sort(reported);
+    }
+    return reported;
 }
 
 } // namespace
@@ -133,6 +228,36 @@ std::vector<Score> scores_of(const Predictions& predictions) {
     MUSTER_ASSERT(predictions.task != TaskKind::language); // Evaluator sums those up as they come
     return predictions.task == TaskKind::regression ? regression_scores(predictions)
                                                     : classification_scores(predictions);
+}
+
+ClassResults class_results_of(const Predictions& predictions, std::span<const std::string> names) {
+    const bool tells_classes = predictions.task == TaskKind::binary || predictions.task == TaskKind::multiclass;
+    if (!tells_classes || predictions.target.empty()) {
+        return {};
+    }
+    const Guesses guesses{predictions};
+    MUSTER_ASSERT(names.size() == guesses.classes());
+    const auto counts = guesses.counts();
+    ClassResults results;
+    for (const std::size_t index : reported_classes(counts)) {
+        const Counts& own = counts[index];
+        ClassScores scores{.name = names[index],
+                           .rows = static_cast<std::int64_t>(own.actual),
+                           .scores = {{"precision", 100.0 * own.precision()},
+                                      {"recall", 100.0 * own.recall()},
+                                      {"F1", 100.0 * own.f1()}}};
+        if (const auto area = guesses.area(index)) {
+            scores.scores.push_back({"AUC", 100.0 * *area});
+        }
+        results.classes.push_back(std::move(scores));
+    }
+    if (guesses.classes() <= confused_classes_max) {
+        results.confusion.assign(guesses.classes(), std::vector<std::int64_t>(guesses.classes(), 0));
+        for (std::size_t row = 0; row < guesses.rows(); ++row) {
+            results.confusion[guesses.actual(row)][guesses.guess(row)] += 1;
+        }
+    }
+    return results;
 }
 
 } // namespace muster::worker

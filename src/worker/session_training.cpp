@@ -69,6 +69,7 @@ Result<Done> train_whole(const Recipe& recipe,
     if (!program) {
         return std::move(program).error();
     }
+    order.best_weights = files.output; // which is emptied before the model goes there
     auto done = train(*program, recipe, preprocessing, matrices, order);
     const bool first = rank_of(order) == 0;
     order.group.reset();
@@ -83,7 +84,7 @@ Result<Done> train_whole(const Recipe& recipe,
 Result<Done> train_stage(const Recipe& recipe,
                          const Preprocessing& preprocessing,
                          const MatrixSet& matrices,
-                         const TrainingOrder& order,
+                         TrainingOrder order,
                          const ModelFiles& files) {
     const std::size_t rank = rank_of(order);
     if (order.stages.size() <= rank || (rank == 0 && files.weights < 0)) {
@@ -95,6 +96,7 @@ Result<Done> train_stage(const Recipe& recipe,
     if (!program) {
         return std::move(program).error();
     }
+    order.best_weights = files.output;
     auto done = train(*program, recipe, preprocessing, matrices, order);
     if (done) {
         gather_weights(*program, recipe, preprocessing, order.stages, order.group, files.weights, files.user_model);

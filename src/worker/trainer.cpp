@@ -4,6 +4,7 @@
 #include "model/state_shares.h"
 #include "worker/baselines.h"
 #include "worker/data_parallel.h"
+#include "worker/early_stopping.h"
 #include "worker/evaluation.h"
 #include "worker/order_check.h"
 #include "worker/pipeline.h"
@@ -49,11 +50,17 @@ public:
         }
         const auto engine = make_engine();
         Evaluator evaluator{*engine, program_, recipe_, preprocessing_, ranks_};
+        if (recipe_.early_stopping && !used_.split.validation.empty()) {
+            stopping_.emplace(recipe_, program_, ranks_, order_.best_weights);
+        }
         for (std::int64_t epoch = 0; epoch < recipe_.epochs && !done_.stopped_early; ++epoch) {
             if (auto trained = run_epoch(*engine, epoch); !trained) {
                 return std::move(trained).error();
             }
             finish_epoch(evaluator, epoch);
+        }
+        if (stopping_) {
+            done_.best_epoch = stopping_->go_back();
         }
         return finish(*engine, evaluator);
     }
@@ -150,7 +157,12 @@ private:
             validation_ = evaluator.scores(matrices_.train, used_.split.validation);
             done_.compute_seconds +=
                 seconds_between(begin, std::chrono::steady_clock::now()) - (ranks_.wait_seconds() - waited);
-            done_.stopped_early = epoch + 1 < recipe_.epochs && enough();
+            const bool met = enough();
+            if (met) {
+                stopping_.reset(); // this epoch's model is what was asked for
+            }
+            const bool no_better = stopping_ && stopping_->enough_after(epoch, validation_);
+            done_.stopped_early = epoch + 1 < recipe_.epochs && (met || no_better);
         }
         report(epoch, std::chrono::steady_clock::now());
     }
@@ -215,7 +227,7 @@ private:
         const std::vector<RowSet> sets = row_sets();
         std::vector<EvaluationResult> results;
         for (const RowSet& set : sets) {
-            results.push_back({"trained", set.name, evaluator.scores(*set.matrix, set.rows)});
+            results.push_back(evaluator.evaluate("trained", set));
         }
         done_.parameters_digest = engine.parameters_digest();
         done_.state_bytes = engine.state_bytes();
@@ -243,6 +255,7 @@ private:
     std::int64_t steps_;
     std::vector<std::int64_t> order_of_epoch_;
     std::vector<Score> validation_;
+    std::optional<EarlyStopping> stopping_;
     SteadyTime reported_{std::chrono::steady_clock::now()};
     SteadyTime first_end_{}; ///< of the first step
     std::int64_t first_rows_{};

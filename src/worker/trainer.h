@@ -27,6 +27,7 @@ struct TrainingOrder {
     std::vector<ModelStage> stages{};   ///< by rank, in the order of the chain, replica after replica; empty: data
                                         ///< parallelism
     std::int64_t micro_rows{};          ///< rows of a micro-batch, with stages
+    int best_weights{-1};               ///< file for recipe.early_stopping, see BestWeights
     std::vector<PerformanceRequirement> requirements{}; ///< for recipe.stop_when_met
     std::function<void(const Progress&)> progress{};    ///< called on the training thread; job, generation left empty
     std::function<std::int64_t()> bytes_sent{};         ///< of the data plane since start; may be empty

@@ -1,5 +1,6 @@
 #include "app/muster/job_view.h"
 
+#include "app/muster/class_report.h"
 #include "app/muster/plan_table.h"
 #include "app/muster/request_file.h"
 #include "model/score.h"
@@ -59,10 +60,21 @@ std::string digits_text(double value) {
     return std::abs(value) >= needs_more || value == 0.0 ? fmt::format("{:.3f}", value) : fmt::format("{:.3g}", value);
 }
 
-std::string scores_text(const json& list) {
+/// Whether the recipe names the metric, in any case of its letters; where it names none, all are meant.
+bool is_named(const json& named, std::string_view name) {
+    return !named.is_array() || named.empty() || std::ranges::any_of(named, [&](const json& each) {
+        const auto metric = metric_of(each.get<std::string>());
+        return metric && metric->name == name;
+    });
+}
+
+std::string scores_text(const json& list, const json& named) {
     std::string line;
     for (const auto& [name, value] : list.items()) {
         const auto metric = metric_of(name);
+        if (!is_named(named, name)) {
+            continue;
+        }
         const char* unit = metric && metric->percent ? " %" : "";
         line += fmt::format("{}{} {}{}", line.empty() ? "" : "  ", name, digits_text(value.get<double>()), unit);
     }
@@ -89,13 +101,14 @@ Table participants_table(const json& participants) {
 
 Table scores_table(const json& participants) {
     Table table{{"MODEL", "TRAINING", "VALIDATION", "TEST"}, {}};
+    const json named = member(participants, "metrics");
     for (const char* model : {"trained", "linear", "bigram", "persistence", "naive"}) {
         std::vector<std::string> row{model};
         bool any = false;
         for (const char* rows : {"training", "validation", "test"}) {
             const json found = scores(participants, model, rows);
             any = any || !found.empty();
-            row.push_back(scores_text(found));
+            row.push_back(scores_text(found, named));
         }
         if (any) {
             table.rows.push_back(std::move(row));
@@ -216,6 +229,9 @@ std::string report_text(const JobView& view) {
                        duration_text(number(timings, "submit_to_first_step_seconds")),
                        duration_text(number(timings, "total_seconds")));
     out += to_text(scores_table(view.participants)) + "\n";
+    if (const std::string classes = class_text(view.participants); !classes.empty()) {
+        out += classes + "\n";
+    }
     out += to_text(participants_table(view.participants)) + "\n";
     out += fmt::format("Data     {} (training), {} (test)\n",
                        text(member(view.participants, "sources"), "training"),
@@ -250,6 +266,7 @@ json report_json(const JobView& view) {
           {"validation", scores(view.participants, "trained", "validation")},
           {"test", scores(view.participants, "trained", "test")}}},
         {"baselines", baselines(view.participants)},
+        {"classes", class_report(view.participants)},
         {"model",
          {{"dn", member(view.report, "mLModelGeneratedRef")},
           {"sha256", member(view.artefact, "sha256")},
