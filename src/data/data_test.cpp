@@ -204,6 +204,77 @@ TEST_F(Encoding, refuses_wrong_sources_and_says_where) {
     }
 }
 
+/// Each says the same as "a,c,y" with the rows 1.5,x,10 and -2.25,ö,20 and NA,x,30.
+TEST_F(Encoding, reads_tables_as_people_write_them) {
+    const std::string plain = "a,c,y\n1.5,x,10\n-2.25,\xC3\xB6,20\nNA,x,30\n";
+    const auto expected = encode(plain, recipe());
+    ASSERT_TRUE(expected) << expected.error().text();
+    const auto features = floats(expected->folder / "train.features");
+    struct Case {
+        const char* name;
+        std::string text;
+        RecipeCsv csv{};
+    };
+    for (const Case& each : {
+             Case{"semicolons and decimal commas", "a;c;y\n1,5;x;10\n-2,25;\xC3\xB6;20\nNA;x;30\n"},
+             Case{"tabs and CR LF", "a\tc\ty\r\n1.5\tx\t10\r\n-2.25\t\xC3\xB6\t20\r\nNA\tx\t30\r\n"},
+             Case{"bars", "a|c|y\n1.5|x|10\n-2.25|\xC3\xB6|20\n?|x|30\n"},
+             Case{"spaces", "a, c, y\n1.5, x, 10\n-2.25, \"\xC3\xB6\", 20\n, x, 30\n"},
+             Case{"a byte order mark and quotes",
+                  "\xEF\xBB\xBF\"a\";\"c\";\"y\"\n\"1,5\";x;10\n-2,25;\xC3\xB6;20\nNaN;x;30\n"},
+             Case{"Latin-1", "a,c,y\n1.5,x,10\n-2.25,\xF6,20\nNA,x,30\n", {.encoding = CsvEncoding::latin1}},
+             Case{"said, not guessed",
+                  "a,c,y\n\"1,5\",x,10\n\"-2,25\",\xC3\xB6,20\nNA,x,30\n",
+                  {.delimiter = ',', .decimal = ','}},
+         }) {
+        auto how = recipe();
+        how.data.csv = each.csv;
+        const auto made = encode(each.text, how);
+        ASSERT_TRUE(made) << each.name << ": " << made.error().text();
+        EXPECT_EQ(floats(made->folder / "train.features"), features) << each.name;
+        EXPECT_EQ(learned(*made).inputs[1].categories, (std::vector<std::string>{"x", "\xC3\xB6"})) << each.name;
+    }
+}
+
+TEST_F(Encoding, reads_tables_without_a_header_and_with_names_of_rows) {
+    auto how = recipe();
+    how.data.target = "column_2";
+    const char* numbers = "1,10\n2,20\n3,31\n";
+    const auto refused = encode(numbers, how);
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("data.csv.header: false"), std::string::npos) << refused.error().text();
+    how.data.csv.header = false;
+    const auto made = encode(numbers, how);
+    ASSERT_TRUE(made) << made.error().text();
+    EXPECT_EQ(made->info.rows, 3);
+    const auto ragged = encode("1,10\n2\n", how);
+    ASSERT_FALSE(ragged);
+    EXPECT_NE(ragged.error().where.find("row 2"), std::string::npos) << ragged.error().text();
+    EXPECT_NE(ragged.error().message.find("first row has 2"), std::string::npos) << ragged.error().text();
+
+    how = recipe();
+    how.data.exclude = {"row_name"};
+    const auto named = encode("a,y\nr1,1,10\nr2,2,20\n", how);
+    ASSERT_TRUE(named) << named.error().text();
+    EXPECT_EQ(learned(*named).inputs.front().name, "a");
+    EXPECT_EQ(named->info.columns, 1);
+
+    how = recipe();
+    how.data.target = "2";
+    how.data.csv.header = true;
+    EXPECT_TRUE(encode("1,2\n5,6\n7,8\n", how)) << "names that are numbers";
+}
+
+TEST_F(Encoding, of_another_dialect_is_another_matrix) {
+    auto how = recipe();
+    const auto guessed = encode("a;y\n1,5;1\n2,5;2\n", how);
+    how.data.csv.decimal = '.';
+    const auto said = encode("a;y\n1,5;1\n2,5;2\n", how);
+    ASSERT_TRUE(guessed && said);
+    EXPECT_EQ(guessed->info.columns, 1);
+    EXPECT_EQ(said->info.columns, 2) << "two texts";
+}
+
 TEST_F(Encoding, names_the_nearest_column) {
     auto how = recipe();
     how.data.target = "delay_m";

@@ -1,5 +1,6 @@
 #include "data/encoding.h"
 
+#include "data/bytes.h"
 #include "data/encode.h"
 #include "data/matrix_file.h"
 #include "data/source.h"
@@ -19,7 +20,7 @@ Result<Preprocessing> learn_table(const std::filesystem::path& train,
                                   const UsedColumns& columns,
                                   const Settings& settings) {
     Learner learner{columns, recipe, settings, train.string()};
-    auto read = read_rows(train, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
+    auto read = read_rows(train, columns.csv, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
         learner.take(block);
         return {};
     });
@@ -44,7 +45,7 @@ Result<void> write_table(const std::filesystem::path& source,
                          MatrixFiles& files,
                          const Settings& settings) {
     Encoder encoder{preprocessing, source.string()};
-    return read_rows(source, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
+    return read_rows(source, columns.csv, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
         if (auto counted = files.count(block.rows); !counted) {
             return counted;
         }
@@ -81,7 +82,7 @@ Result<void> write_text(const std::filesystem::path& source,
 /// Errors: not_found-like refusal naming the column that the test source lacks.
 Result<void>
 check_test_header(const std::filesystem::path& test, const UsedColumns& columns, const Settings& settings) {
-    const auto header = read_header(test, settings);
+    const auto header = read_header(test, columns.csv, settings);
     if (!header) {
         return header.error();
     }
@@ -112,7 +113,7 @@ Result<Encoding> Encoding::learn(const std::filesystem::path& train,
         encoding.preprocessing_ = std::move(*learned);
         return encoding;
     }
-    const auto header = read_header(train, settings);
+    const auto header = read_header(train, recipe.data.csv, settings);
     if (!header) {
         return header.error();
     }

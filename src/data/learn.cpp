@@ -74,7 +74,7 @@ Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std
     if (contains(recipe.exclude, recipe.target)) {
         return Error{ErrorCode::invalid_argument, "the target '" + recipe.target + "' is excluded", "/data/exclude"};
     }
-    UsedColumns used{.inputs = {}, .target = recipe.target};
+    UsedColumns used{.csv = recipe.csv, .inputs = {}, .target = recipe.target};
     if (recipe.windows) {
         used.time = recipe.windows->time;
         used.series = recipe.windows->series;

@@ -19,6 +19,7 @@ namespace muster::data {
 
 /// The columns of a source that a recipe uses, by their header's names.
 struct UsedColumns {
+    RecipeCsv csv{};                 ///< how they are written
     std::vector<std::string> inputs; ///< in the order of the header; with windows the target is one of them
     std::string time{};              ///< orders the rows of windows, an input where it is a date; empty: none
     std::string series{};            ///< of windows; empty: none

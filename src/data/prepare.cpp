@@ -17,7 +17,7 @@ namespace muster::data {
 
 namespace {
 
-constexpr int format_version = 2; // raise it when the same input gives another matrix
+constexpr int format_version = 3; // raise it when the same input gives another matrix
 
 /// The sources as they were when their digests were found.
 struct Sources {
@@ -67,6 +67,11 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
                         {"exclude", exclude},
                         {"categorical", categorical},
                         {"task", static_cast<int>(task_of(recipe))}};
+    const RecipeCsv& csv = recipe.data.csv;
+    what["csv"] = {csv.delimiter.value_or(0),
+                   csv.decimal.value_or(0),
+                   static_cast<int>(csv.encoding),
+                   csv.header ? static_cast<int>(*csv.header) : -1};
     if (recipe.data.text) {
         what["text"] = static_cast<int>(recipe.data.text->unit);
     }

@@ -4,15 +4,15 @@
 #include "data/source.h"
 
 #include "base/assert.h"
+#include "base/cell.h"
+#include "base/csv_dialect.h"
+#include "data/bytes.h"
 #include "data/place.h"
 
 #include <arrow/buffer.h>
 #include <arrow/csv/options.h>
 #include <arrow/csv/parser.h>
-#include <arrow/io/compressed.h>
-#include <arrow/io/file.h>
 #include <arrow/memory_pool.h>
-#include <arrow/util/compression.h>
 #include <arrow/util/utf8.h>
 #include <fmt/format.h>
 
@@ -25,52 +25,32 @@ namespace muster::data {
 
 namespace {
 
-constexpr std::int64_t first_data_row = 2; // row 1 is the header
+constexpr std::size_t guess_bytes = 1 << 16; // of the beginning, for the dialect
 
 bool mentions(const arrow::Status& status, std::string_view words) {
     return status.message().find(words) != std::string::npos;
 }
 
-/// Says in our words what Arrow's streams found.
-Error reading_refusal(const std::string& file, const arrow::Status& status) {
-    if (status.IsOutOfMemory()) {
-        return {ErrorCode::resource_exhausted, "memory ran out while reading; raise --memory-limit", file};
-    }
-    if (mentions(status, "runcated compressed stream")) {
-        return {ErrorCode::invalid_argument, "the gzip file ends early: it was truncated, copy it again", file};
-    }
-    if (mentions(status, "zlib")) {
-        return {ErrorCode::invalid_argument, "the gzip file is damaged (" + status.message() + ")", file};
-    }
-    return {ErrorCode::unavailable, "cannot be read: " + status.message(), file};
-}
-
-/// Opens the bytes; gzip is recognised by its first two bytes, not by the name.
-arrow::Result<std::shared_ptr<arrow::io::InputStream>> open_bytes(const std::filesystem::path& path) {
-    ARROW_ASSIGN_OR_RAISE(auto file, arrow::io::ReadableFile::Open(path.string(), arrow::system_memory_pool()));
-    ARROW_ASSIGN_OR_RAISE(const auto start, file->Read(2));
-    ARROW_RETURN_NOT_OK(file->Seek(0));
-    if (start->ToString() != "\x1f\x8b") {
-        return file;
-    }
-    struct Both { // the stream borrows the codec, so both travel together
-        std::shared_ptr<arrow::util::Codec> codec;
-        std::shared_ptr<arrow::io::CompressedInputStream> stream;
-    };
-    auto both = std::make_shared<Both>();
-    ARROW_ASSIGN_OR_RAISE(both->codec, arrow::util::Codec::Create(arrow::Compression::GZIP));
-    ARROW_ASSIGN_OR_RAISE(
-        both->stream,
-        arrow::io::CompressedInputStream::Make(both->codec.get(), std::move(file), arrow::system_memory_pool()));
-    arrow::io::InputStream* input = both->stream.get();
-    return std::shared_ptr<arrow::io::InputStream>{std::move(both), input};
-}
-
 /// A source being read, in one thread. Holds the bytes that are read and not yet parsed: little more than a block.
 class Reader {
 public:
-    Reader(std::string file, std::shared_ptr<arrow::io::InputStream> bytes, const Settings& settings)
-        : file_{std::move(file)}, bytes_{std::move(bytes)}, settings_{settings} {}
+    Reader(std::string file,
+           std::shared_ptr<arrow::io::InputStream> bytes,
+           CsvEncoding encoding,
+           const Settings& settings)
+        : file_{std::move(file)}, bytes_{std::move(bytes)}, encoding_{encoding}, settings_{settings} {}
+
+    /// The beginning of what comes next.
+    Result<std::string_view> look_ahead() {
+        if (auto filled = fill(); !filled) {
+            return std::move(filled).error();
+        }
+        return std::string_view{pending_}.substr(0, guess_bytes);
+    }
+    void without_header() { first_row_ = "first row"; }
+    void set_delimiter(char delimiter) { delimiter_ = delimiter; }
+    /// How many cells rows have; not said: as many as the first one.
+    void set_cells(std::size_t cells) { cells_ = static_cast<std::int32_t>(cells); }
 
     /// Returns a parser that holds up to `rows_max` next rows, or the header's cells when it is called first; one
     /// without rows at the end of the file.
@@ -84,6 +64,7 @@ public:
         };
         std::optional<RaggedRow> ragged;
         auto options = arrow::csv::ParseOptions::Defaults();
+        options.delimiter = delimiter_;
         options.newlines_in_values = true;
         options.ignore_empty_lines = true; // also what is left of a CR LF that two blocks share
         options.invalid_row_handler = [&](const arrow::csv::InvalidRow& row) {
@@ -96,9 +77,11 @@ public:
         const auto status = ended_ ? parser->ParseFinal(pending_, &parsed) : parser->Parse(pending_, &parsed);
         if (ragged) {
             return Error{ErrorCode::invalid_argument,
-                         fmt::format("the row has {} cells, but the header has {} (row 1 is the header)",
+                         fmt::format("the row has {} cells, but the {} has {} (row 1; cells are divided by {})",
                                      ragged->actual,
-                                     cells_),
+                                     first_row_,
+                                     cells_,
+                                     delimiter_ == '\t' ? "tabs" : fmt::format("'{}'", delimiter_)),
                          fmt::format("{}: row {}", file_, ragged->number)};
         }
         if (mentions(status, "Empty CSV")) {
@@ -147,16 +130,35 @@ private:
                              fmt::format("larger than {} bytes uncompressed", settings_.source_bytes_max),
                              file_};
             }
-            pending_ += text;
+            take(text);
         }
         return {};
+    }
+
+    void take(std::string_view text) {
+        if (encoding_ == CsvEncoding::utf8) {
+            pending_ += text;
+            return;
+        }
+        for (const char c : text) { // Latin-1 is the beginning of Unicode
+            const auto code = static_cast<unsigned char>(c);
+            if (code < 0x80) {
+                pending_ += c;
+            } else {
+                pending_ += static_cast<char>(0xC0U | (code >> 6U));
+                pending_ += static_cast<char>(0x80U | (code & 0x3FU));
+            }
+        }
     }
 
     static constexpr std::string_view byte_order_mark{"\xEF\xBB\xBF"};
 
     std::string file_;
     std::shared_ptr<arrow::io::InputStream> bytes_;
+    CsvEncoding encoding_;
     const Settings& settings_;
+    const char* first_row_{"header"};
+    char delimiter_{','};
     std::string pending_;
     bool ended_{};
     std::int64_t read_bytes_{};
@@ -167,51 +169,105 @@ private:
 /// An open source, past its header.
 struct OpenSource {
     Reader reader;
-    std::vector<std::string> header;
+    CsvDialect dialect{};
+    std::vector<std::string> header{};
+    bool has_header{true}; ///< row 1 is it
 };
+
+/// What a cell says: spaces after a delimiter belong to nobody, and neither do quotation marks after such spaces.
+std::string_view bare(std::string_view cell) {
+    cell = trimmed(cell);
+    const bool quoted = cell.size() >= 2 && cell.front() == '"' && cell.back() == '"';
+    return quoted ? cell.substr(1, cell.size() - 2) : cell;
+}
 
 TextColumn column_of(const arrow::csv::BlockParser& parser, std::int32_t column) {
     TextColumn cells;
     cells.reserve(static_cast<std::size_t>(parser.num_rows()));
-    const auto visited = parser.VisitColumn(column, [&](const std::uint8_t* text, std::uint32_t size, bool, bool) {
-        cells.emplace_back(reinterpret_cast<const char*>(text), size);
-        return arrow::Status::OK();
-    });
+    const auto visited =
+        parser.VisitColumn(column, [&](const std::uint8_t* text, std::uint32_t size, bool quoted, bool) {
+            const std::string_view cell{reinterpret_cast<const char*>(text), size};
+            cells.push_back(quoted ? cell : bare(cell));
+            return arrow::Status::OK();
+        });
     MUSTER_ASSERT(visited.ok()); // only the visitor could fail
     return cells;
 }
 
-/// Errors: not_found; invalid_argument; what reading_refusal says.
-Result<std::shared_ptr<arrow::io::InputStream>> open_file(const std::filesystem::path& path) {
-    const std::string file = path.string();
-    std::error_code failure;
-    const auto status = std::filesystem::status(path, failure);
-    if (!std::filesystem::exists(status)) {
-        return Error{ErrorCode::not_found, "there is no such file", file};
+/// Writes decimal commas as points. `rewritten` keeps what cells then point to.
+void use_points(TextColumn& cells, std::deque<std::string>& rewritten) {
+    for (std::string_view& cell : cells) {
+        if (auto number = with_decimal_point(cell)) {
+            cell = rewritten.emplace_back(*std::move(number));
+        }
     }
-    if (!std::filesystem::is_regular_file(status)) {
-        return Error{ErrorCode::invalid_argument, "this is not a regular file", file};
-    }
-    auto bytes = open_bytes(path);
-    if (!bytes.ok()) {
-        return reading_refusal(file, bytes.status());
-    }
-    return std::move(bytes).ValueUnsafe();
 }
 
-Result<OpenSource> open_source(const std::filesystem::path& path, const Settings& settings) {
+/// Names that are all numbers are more likely the first row of a file without names.
+Result<void> check_names_are_names(const std::vector<std::string>& header, const std::string& file) {
+    const auto is_number = [](const std::string& name) {
+        return parse_cell(name).kind == CellKind::number || with_decimal_point(name).has_value();
+    };
+    if (header.empty() || !std::ranges::all_of(header, is_number)) {
+        return {};
+    }
+    return Error{
+        ErrorCode::invalid_argument,
+        "the first row has only numbers; if the file has no header, write data.csv.header: false in the recipe, "
+        "if these are names, write true",
+        file + ": row 1"};
+}
+
+/// Reads the first row, or makes names up.
+Result<void> find_names(OpenSource& source, const RecipeCsv& csv, const std::string& file) {
+    source.has_header = csv.header.value_or(true);
+    if (source.has_header) {
+        const auto parser = source.reader.next(1);
+        if (!parser) {
+            return parser.error();
+        }
+        for (std::int32_t column = 0; column < (*parser)->num_cols(); ++column) {
+            source.header.emplace_back(column_of(**parser, column).front());
+        }
+        if (auto names = csv.header ? Result<void>{} : check_names_are_names(source.header, file); !names) {
+            return names;
+        }
+    }
+    const auto ahead = source.reader.look_ahead();
+    if (!ahead) {
+        return ahead.error();
+    }
+    const std::size_t cells = cells_of_first_record(*ahead, source.dialect.delimiter);
+    if (!source.has_header) {
+        source.reader.without_header();
+        if (cells > 0) {
+            source.reader.set_cells(cells);
+        }
+        for (std::size_t column = 1; column <= cells; ++column) {
+            source.header.push_back(fmt::format("column_{}", column));
+        }
+    } else if (cells == source.header.size() + 1) {
+        source.header.insert(source.header.begin(), "row_name");
+        source.reader.set_cells(cells);
+    }
+    return {};
+}
+
+Result<OpenSource> open_source(const std::filesystem::path& path, const RecipeCsv& csv, const Settings& settings) {
     arrow::util::InitializeUTF8();
     auto bytes = open_file(path);
     if (!bytes) {
         return std::move(bytes).error();
     }
-    OpenSource source{.reader = Reader{path.string(), *std::move(bytes), settings}, .header = {}};
-    const auto parser = source.reader.next(1);
-    if (!parser) {
-        return parser.error();
+    OpenSource source{.reader = Reader{path.string(), *std::move(bytes), csv.encoding, settings}};
+    const auto beginning = source.reader.look_ahead();
+    if (!beginning) {
+        return beginning.error();
     }
-    for (std::int32_t column = 0; column < (*parser)->num_cols(); ++column) {
-        source.header.emplace_back(column_of(**parser, column).front());
+    source.dialect = guess_dialect(*beginning, csv.delimiter, csv.decimal);
+    source.reader.set_delimiter(source.dialect.delimiter);
+    if (auto found = find_names(source, csv, path.string()); !found) {
+        return std::move(found).error();
     }
     return source;
 }
@@ -221,7 +277,7 @@ Result<void> check_text(const TextColumn& cells, const std::string& file, std::i
     for (const auto cell : cells) {
         if (!arrow::util::ValidateUTF8(cell)) {
             return Error{ErrorCode::invalid_argument,
-                         "the text is not UTF-8; convert the file, e.g. iconv -f latin1 -t utf-8",
+                         "the text is not UTF-8; if it is Latin-1, write data.csv.encoding: latin-1 in the recipe",
                          place_in(file, row, column)};
         }
         ++row;
@@ -231,8 +287,9 @@ Result<void> check_text(const TextColumn& cells, const std::string& file, std::i
 
 } // namespace
 
-Result<std::vector<std::string>> read_header(const std::filesystem::path& path, const Settings& settings) {
-    auto source = open_source(path, settings);
+Result<std::vector<std::string>>
+read_header(const std::filesystem::path& path, const RecipeCsv& csv, const Settings& settings) {
+    auto source = open_source(path, csv, settings);
     if (!source) {
         return std::move(source).error();
     }
@@ -242,7 +299,10 @@ Result<std::vector<std::string>> read_header(const std::filesystem::path& path, 
         ++position;
         const std::string where = fmt::format("{}: row 1, column {}", path.string(), position);
         if (!arrow::util::ValidateUTF8(name)) {
-            return Error{ErrorCode::invalid_argument, "the column's name is not UTF-8", where};
+            return Error{ErrorCode::invalid_argument,
+                         "the column's name is not UTF-8; if the file is Latin-1, write data.csv.encoding: latin-1 in "
+                         "the recipe",
+                         where};
         }
         if (name.empty()) {
             return Error{ErrorCode::invalid_argument, "the column has no name in the header", where};
@@ -260,13 +320,15 @@ Result<std::vector<std::string>> read_header(const std::filesystem::path& path, 
 }
 
 Result<void> read_rows(const std::filesystem::path& path,
+                       const RecipeCsv& csv,
                        const std::vector<std::string>& columns,
                        const Settings& settings,
                        const std::function<Result<void>(const TextBlock&)>& take) {
-    auto source = open_source(path, settings);
+    auto source = open_source(path, csv, settings);
     if (!source) {
         return std::move(source).error();
     }
+    const std::int64_t first_data_row = source->has_header ? 2 : 1;
     std::vector<std::int32_t> positions;
     for (const auto& name : columns) {
         const auto found = std::ranges::find(source->header, name);
@@ -286,6 +348,9 @@ Result<void> read_rows(const std::filesystem::path& path,
         }
         for (std::size_t i = 0; i < positions.size(); ++i) {
             block.columns.push_back(column_of(**parser, positions[i]));
+            if (source->dialect.decimal == ',') {
+                use_points(block.columns.back(), block.rewritten);
+            }
             if (auto checked = check_text(block.columns.back(), path.string(), block.first_row, columns[i]); !checked) {
                 return checked;
             }
@@ -295,35 +360,6 @@ Result<void> read_rows(const std::filesystem::path& path,
         }
     }
     return {};
-}
-
-Result<void> read_bytes(const std::filesystem::path& path,
-                        const Settings& settings,
-                        const std::function<Result<void>(std::string_view)>& take) {
-    const auto bytes = open_file(path);
-    if (!bytes) {
-        return bytes.error();
-    }
-    std::int64_t read_so_far = 0;
-    while (true) {
-        const auto read = (*bytes)->Read(settings.block_bytes);
-        if (!read.ok()) {
-            return reading_refusal(path.string(), read.status());
-        }
-        const std::string_view piece{**read};
-        if (piece.empty()) {
-            return {};
-        }
-        read_so_far += (*read)->size();
-        if (read_so_far > settings.source_bytes_max) {
-            return Error{ErrorCode::resource_exhausted,
-                         fmt::format("larger than {} bytes uncompressed", settings.source_bytes_max),
-                         path.string()};
-        }
-        if (auto taken = take(piece); !taken) {
-            return taken;
-        }
-    }
 }
 
 } // namespace muster::data

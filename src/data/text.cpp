@@ -1,6 +1,6 @@
 #include "data/text.h"
 
-#include "data/source.h"
+#include "data/bytes.h"
 
 #include <fmt/format.h>
 

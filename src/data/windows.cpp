@@ -66,7 +66,7 @@ Result<void> encode_in_order(const std::filesystem::path& source,
         return std::move(encoded).error();
     }
     Encoder encoder{preprocessing, source.string(), true};
-    auto read = read_rows(source, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
+    auto read = read_rows(source, columns.csv, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
         if (auto counted = files.count(block.rows); !counted) {
             return counted;
         }

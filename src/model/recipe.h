@@ -39,6 +39,18 @@ struct RecipeWindows {
     bool operator==(const RecipeWindows&) const = default;
 };
 
+enum class CsvEncoding { utf8, latin1 };
+
+/// How CSV sources are written; what is not said is guessed (base/csv_dialect.h).
+struct RecipeCsv {
+    std::optional<char> delimiter{}; ///< between cells: comma, semicolon, tab or bar
+    std::optional<char> decimal{};   ///< of numbers: point or comma
+    CsvEncoding encoding{CsvEncoding::utf8};
+    std::optional<bool> header{}; ///< whether the first row has names; not said: it has, and may not look like data
+
+    bool operator==(const RecipeCsv&) const = default;
+};
+
 /// Which rows and columns are used, or which text.
 struct RecipeData {
     std::string source;                     ///< name in the functions' catalogues
@@ -46,6 +58,7 @@ struct RecipeData {
     std::string target;                     ///< column to predict; of a text: next_byte or next_character
     std::optional<RecipeText> text{};       ///< the sources are text, not tables
     std::optional<RecipeWindows> windows{}; ///< the target is forecast from runs of rows
+    RecipeCsv csv{};                        ///< how tables are written
     std::vector<std::string> exclude{};     ///< columns that are not inputs
     std::vector<std::string> categorical{}; ///< numeric-looking columns to treat as categories
     double validation{0.1}; ///< part of the rows kept for validation, 0 to 0.9; of a text or a series its end

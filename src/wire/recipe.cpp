@@ -29,6 +29,21 @@ const Names<TextUnit>& unit_names() {
     return names;
 }
 
+const Names<char>& delimiter_names() {
+    static const Names<char> names{{",", ','}, {";", ';'}, {"tab", '\t'}, {"|", '|'}};
+    return names;
+}
+
+const Names<char>& decimal_names() {
+    static const Names<char> names{{".", '.'}, {",", ','}};
+    return names;
+}
+
+const Names<CsvEncoding>& encoding_names() {
+    static const Names<CsvEncoding> names{{"utf-8", CsvEncoding::utf8}, {"latin-1", CsvEncoding::latin1}};
+    return names;
+}
+
 const Names<NumberType>& number_type_names() {
     static const Names<NumberType> names{
         {"fp32", NumberType::fp32}, {"fp64", NumberType::fp64}, {"bf16", NumberType::bf16}};
@@ -77,6 +92,36 @@ RecipeWindows windows_of(Fields fields, Fields& parent) {
     return windows;
 }
 
+RecipeCsv csv_of(Fields fields, Fields& parent) {
+    RecipeCsv csv;
+    if (fields.has("delimiter")) {
+        csv.delimiter = fields.choice<char>("delimiter", delimiter_names());
+    }
+    if (fields.has("decimal")) {
+        csv.decimal = fields.choice<char>("decimal", decimal_names());
+    }
+    csv.encoding = fields.choice<CsvEncoding>("encoding", encoding_names(), csv.encoding);
+    if (fields.has("header")) {
+        csv.header = fields.boolean("header", true);
+    }
+    parent.absorb(std::move(fields));
+    return csv;
+}
+
+Json to_json(const RecipeCsv& csv) {
+    Json json{{"encoding", name_in(encoding_names(), csv.encoding)}};
+    if (csv.delimiter) {
+        json["delimiter"] = name_in(delimiter_names(), *csv.delimiter);
+    }
+    if (csv.decimal) {
+        json["decimal"] = name_in(decimal_names(), *csv.decimal);
+    }
+    if (csv.header) {
+        json["header"] = *csv.header;
+    }
+    return json;
+}
+
 RecipeData data_of(Fields fields, Fields& parent) {
     RecipeData data;
     data.source = fields.text("source");
@@ -89,6 +134,9 @@ RecipeData data_of(Fields fields, Fields& parent) {
     }
     if (fields.has("windows")) {
         data.windows = windows_of(fields.child("windows"), fields);
+    }
+    if (fields.has("csv") && !data.text) {
+        data.csv = csv_of(fields.child("csv"), fields);
     }
     data.exclude = fields.texts("exclude");
     data.categorical = fields.texts("categorical");
@@ -182,6 +230,9 @@ Json to_json(const RecipeData& data) {
               {"exclude", data.exclude},
               {"categorical", data.categorical},
               {"validation", data.validation}};
+    if (data.csv != RecipeCsv{}) { // else recipes from before it keep their digests
+        json["csv"] = to_json(data.csv);
+    }
     if (data.windows) {
         json["windows"] = {{"length", data.windows->length},
                            {"horizon", data.windows->horizon},

@@ -181,6 +181,23 @@ TEST(Recipe, keeps_its_digest_when_what_is_new_is_off) {
     EXPECT_EQ(recipe_from_json(to_json(*sharded))->optimizer.state, StateKind::sharded);
 }
 
+TEST(Recipe, says_how_tables_are_written) {
+    auto json = parse_document(recipe_text, "r.yaml")->value;
+    const auto plain = recipe_from_json(json);
+    EXPECT_FALSE(to_json(*plain)["data"].contains("csv"));
+    json["data"]["csv"] = {{"delimiter", "tab"}, {"decimal", ","}, {"encoding", "latin-1"}, {"header", false}};
+    const auto said = recipe_from_json(json);
+    ASSERT_TRUE(said.ok()) << said.error().text();
+    EXPECT_EQ(said->data.csv,
+              (RecipeCsv{.delimiter = '\t', .decimal = ',', .encoding = CsvEncoding::latin1, .header = false}));
+    EXPECT_EQ(recipe_from_json(to_json(*said))->data.csv, said->data.csv);
+    EXPECT_NE(said->digest, plain->digest);
+    json["data"]["csv"] = {{"encoding", "latin1"}};
+    EXPECT_EQ(recipe_from_json(json).error().nearest, "latin-1");
+    json["data"]["csv"] = {{"delimiter", ":"}};
+    EXPECT_NE(recipe_from_json(json).error().text().find("tab"), std::string::npos);
+}
+
 TEST(Recipe, watches_validation_rows_to_stop_early) {
     auto json = parse_document(recipe_text, "r.yaml")->value;
     const auto plain = recipe_from_json(json);

@@ -1,14 +1,22 @@
 #include "worker/csv_rows.h"
 
+#include "base/csv_dialect.h"
+
 #include <fmt/format.h>
 
 namespace muster::worker {
 namespace {
 
 /// Reads one record from `text` at `at`. False when a quote is never closed.
-bool read_record(std::string_view text, std::size_t& at, std::vector<std::string>& cells) {
+bool read_record(std::string_view text, char delimiter, std::size_t& at, std::vector<std::string>& cells) {
     std::string cell;
     bool quoted = false;
+    bool was_quoted = false; // spaces within quotation marks count
+    const auto end_cell = [&] {
+        cells.push_back(was_quoted ? std::move(cell) : std::string{trimmed(cell)});
+        cell.clear();
+        was_quoted = false;
+    };
     for (; at < text.size(); ++at) {
         const char c = text[at];
         if (quoted) {
@@ -20,11 +28,12 @@ bool read_record(std::string_view text, std::size_t& at, std::vector<std::string
             } else {
                 quoted = false;
             }
-        } else if (c == '"' && cell.empty()) {
-            quoted = true;
-        } else if (c == ',') {
-            cells.push_back(std::move(cell));
+        } else if (c == '"' && trimmed(cell).empty()) {
             cell.clear();
+            quoted = true;
+            was_quoted = true;
+        } else if (c == delimiter) {
+            end_cell();
         } else if (c == '\n') {
             ++at;
             break;
@@ -32,8 +41,16 @@ bool read_record(std::string_view text, std::size_t& at, std::vector<std::string
             cell += c;
         }
     }
-    cells.push_back(std::move(cell));
+    end_cell();
     return !quoted;
+}
+
+void use_points(std::vector<std::string>& cells) {
+    for (std::string& cell : cells) {
+        if (auto number = with_decimal_point(cell)) {
+            cell = *std::move(number);
+        }
+    }
 }
 
 } // namespace
@@ -43,11 +60,12 @@ Result<CsvRows> parse_csv(std::string_view text) {
     if (text.starts_with(byte_order_mark)) {
         text.remove_prefix(byte_order_mark.size());
     }
+    const CsvDialect dialect = guess_dialect(text);
     CsvRows csv;
     std::size_t row = 0;
     for (std::size_t at = 0; at < text.size(); ++row) {
         std::vector<std::string> cells;
-        if (!read_record(text, at, cells)) {
+        if (!read_record(text, dialect.delimiter, at, cells)) {
             return Error{
                 ErrorCode::invalid_argument, "a quote is opened and never closed", fmt::format("row {}", row + 1)};
         }
@@ -62,6 +80,9 @@ Result<CsvRows> parse_csv(std::string_view text) {
             return Error{ErrorCode::invalid_argument,
                          fmt::format("{} cells, the header has {}", cells.size(), csv.header.size()),
                          fmt::format("row {}", row + 1)};
+        }
+        if (dialect.decimal == ',') {
+            use_points(cells);
         }
         csv.rows.push_back(std::move(cells));
     }

@@ -15,7 +15,8 @@ struct CsvRows {
     std::vector<std::vector<std::string>> rows;
 };
 
-/// Parses comma-separated text with a header, quotes, CRLF or LF, and a byte order mark.
+/// Parses a text in UTF-8 with a header, quotes, CRLF or LF, and a byte order mark. Delimiter and decimal sign are
+/// guessed (base/csv_dialect.h); numbers come with a decimal point, and cells without spaces around what is not quoted.
 /// Errors: invalid_argument with "row N" for a ragged row or an open quote; an empty text.
 [[nodiscard]] Result<CsvRows> parse_csv(std::string_view text);
 

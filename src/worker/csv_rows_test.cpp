@@ -15,6 +15,14 @@ TEST(CsvRows, reads_quotes_line_ends_and_a_byte_order_mark) {
     EXPECT_EQ(csv->rows[1], (std::vector<std::string>{"2", "", "3"}));
 }
 
+TEST(CsvRows, reads_what_is_written_with_semicolons_and_decimal_commas) {
+    const auto csv = parse_csv("a; b ;c\n1,5; x; \" y\"\n2;z;\n");
+    ASSERT_TRUE(csv.ok()) << csv.error().text();
+    EXPECT_EQ(csv->header, (std::vector<std::string>{"a", "b", "c"}));
+    EXPECT_EQ(csv->rows[0], (std::vector<std::string>{"1.5", "x", " y"}));
+    EXPECT_EQ(csv->rows[1], (std::vector<std::string>{"2", "z", ""}));
+}
+
 TEST(CsvRows, names_the_row_that_is_wrong) {
     EXPECT_EQ(parse_csv("a,b\n1,2\n3\n").error().where, "row 3");
     EXPECT_EQ(parse_csv("a,b\n1,\"2\n").error().where, "row 2");
