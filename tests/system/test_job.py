@@ -265,3 +265,17 @@ def test_workers_and_control_groups_are_gone(site, finished):
     site.nothing_left()
     groups = [path for path in pathlib.Path("/sys/fs/cgroup").rglob("*") if path.is_dir() and finished in path.name]
     assert groups == []
+
+
+def test_a_table_of_another_dialect_gives_the_same_model(site, report):
+    """Semicolons, decimal commas, CR LF, Latin-1: only the encoding has to be said."""
+    data = {"source": "office/train", "test": "office/test", "target": "verzögerung", "exclude": ["run"], "validation": 0.2}
+    site.add_recipe(recipe("office", "muster:office", data={**data, "csv": {"encoding": "latin-1"}}))
+    requirement = {"inferenceOutputName": "verzögerung", "performanceMetric": "MAE", "performanceScore": 1000.0}
+    site.client().put(request_dn("office"),
+                      request_attributes(aIMLInferenceName="muster:office", performanceRequirements=[requirement]))
+    site.wait_status("office", "FINISHED")
+    site.wait_connected()
+    office = site.run_json("report", "office")
+    for rows in ("training", "validation", "test"):
+        assert office["metrics"][rows] == pytest.approx(report["metrics"][rows], rel=1e-6)

@@ -62,6 +62,15 @@ def write_table(path, lines, header=HEADER):
     return path
 
 
+def write_office_table(path, lines):
+    """The same as an office program with a comma for decimals writes it: semicolons, CR LF, Latin-1."""
+    office = [";".join(cell.replace(".", ",") for cell in line.split(",")) for line in lines]
+    header = HEADER.replace(",", ";").replace("delay", "verz\u00f6gerung")
+    path = pathlib.Path(path)
+    path.write_bytes(("\r\n".join([header, *office]) + "\r\n").encode("latin-1"))
+    return path
+
+
 def text_recipe(name="tiny-text", source="text/train", test="text/test", **changes):
     return {"name": name, "data": {"source": source, "test": test, "text": {"sequence": 16}, "validation": 0.1},
             "model": {"family": "transformer", "layers": 1, "width": 16, "heads": 2}, "loss": "cross_entropy",
