@@ -49,5 +49,9 @@ install_wheels() {
 }
 
 [ -z "${MUSTER_SKIP_INSTALL:-}" ] || exit 0
+# Two runs at once would take each other's half-made environment away: the second waits for the first.
+mkdir -p .deps
+exec 9>.deps/install.lock
+flock -w 1800 9 || { echo "another tools/install.sh holds .deps/install.lock for half an hour; end it and try again" >&2; exit 1; }
 install_packages
 install_wheels
