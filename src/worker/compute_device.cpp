@@ -85,8 +85,13 @@ Result<void> load_device(c10::Device device) {
     if (!std::filesystem::exists(library)) {
         return not_there(device, "the libtorch in " + torch_folder().string() + " was built without CUDA");
     }
+    // All kernels at once, and none compiled or kept in the user's folder: later the box forbids files. There is one
+    // thread now.
+    ::setenv("CUDA_MODULE_LOADING", "EAGER", 1); // NOLINT(concurrency-mt-unsafe)
+    ::setenv("CUDA_CACHE_DISABLE", "1", 1);      // NOLINT(concurrency-mt-unsafe)
     if (::dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
-        return not_there(device, std::string{"CUDA does not load: "} + ::dlerror());
+        const char* const why = ::dlerror(); // NOLINT(concurrency-mt-unsafe)
+        return not_there(device, std::string{"CUDA does not load: "} + (why != nullptr ? why : "no reason is known"));
     }
     return {};
 }
@@ -101,9 +106,6 @@ Result<void> start_device(c10::Device device) {
         }
     }
     try {
-        // All kernels now, and none compiled or kept in the user's folder: later the box forbids files.
-        ::setenv("CUDA_MODULE_LOADING", "EAGER", 1);
-        ::setenv("CUDA_CACHE_DISABLE", "1", 1);
         compute_a_little(device);
     } catch (const c10::Error& error) { // the boundary to the driver
         const std::string why = error.what_without_backtrace();

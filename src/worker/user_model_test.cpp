@@ -247,7 +247,8 @@ TEST_F(UserModels, are_cut_into_stages_that_together_are_the_whole) {
     ASSERT_TRUE(model.ok());
     Recipe recipe = UserModels::recipe();
     recipe.model.archive->blocks = 3;
-    ASSERT_TRUE(model->check_recipe(recipe).ok());
+    const auto fits = model->check_recipe(recipe);
+    ASSERT_TRUE(fits.ok()) << fits.error().text();
     const Preprocessing preprocessing{.inputs = {{.name = "a"}, {.name = "b"}}, .target = {.name = "y"}};
     const auto part = [&](ModelStage stage) {
         return ModelProgram::build(recipe, preprocessing, stage, &*model).value();
