@@ -2,6 +2,7 @@
 
 #include "data/bytes.h"
 #include "data/encode.h"
+#include "data/history.h"
 #include "data/matrix_file.h"
 #include "data/source.h"
 #include "data/text.h"
@@ -10,6 +11,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
+#include <iterator>
 #include <span>
 
 namespace muster::data {
@@ -20,7 +23,7 @@ Result<Preprocessing> learn_table(const std::filesystem::path& train,
                                   const UsedColumns& columns,
                                   const Settings& settings) {
     Learner learner{columns, recipe, settings, train.string()};
-    auto read = read_rows(train, columns.csv, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
+    auto read = read_table(train, columns, settings, [&](const TextBlock& block) -> Result<void> {
         learner.take(block);
         return {};
     });
@@ -45,7 +48,7 @@ Result<void> write_table(const std::filesystem::path& source,
                          MatrixFiles& files,
                          const Settings& settings) {
     Encoder encoder{preprocessing, source.string()};
-    return read_rows(source, columns.csv, columns.all(), settings, [&](const TextBlock& block) -> Result<void> {
+    return read_table(source, columns, settings, [&](const TextBlock& block) -> Result<void> {
         if (auto counted = files.count(block.rows); !counted) {
             return counted;
         }
@@ -86,7 +89,13 @@ check_test_header(const std::filesystem::path& test, const UsedColumns& columns,
     if (!header) {
         return header.error();
     }
-    for (const auto& name : columns.all()) {
+    std::vector<std::string> names = columns.all();
+    if (const auto& history = columns.history) {
+        std::ranges::copy_if(std::array{history->group, history->now, history->known_at, history->value},
+                             std::back_inserter(names),
+                             [](const std::string& name) { return !name.empty(); });
+    }
+    for (const auto& name : names) {
         if (std::ranges::find(*header, name) == header->end()) {
             Error error = not_allowed(test.string(), name, *header);
             error.message = fmt::format("the test source has no column '{}', which training uses", name);
@@ -132,6 +141,7 @@ Result<Encoding> Encoding::learn(const std::filesystem::path& train,
         return std::move(learned).error();
     }
     encoding.preprocessing_ = std::move(*learned);
+    encoding.preprocessing_.history = recipe.data.history;
     encoding.drop_plain_time();
     return encoding;
 }

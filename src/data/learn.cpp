@@ -30,6 +30,26 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
     return std::ranges::find(names, name) != names.end();
 }
 
+/// The columns that a history reads are there, and those that it derives are not.
+Result<void> check_history(const RecipeHistory& history, const std::vector<std::string>& header) {
+    for (const auto& [name, pointer] : {std::pair{&history.group, "/data/history/group"},
+                                        std::pair{&history.value, "/data/history/value"},
+                                        std::pair{&history.now, "/data/history/now"},
+                                        std::pair{&history.known_at, "/data/history/known_at"}}) {
+        if (!name->empty() && !contains(header, *name)) {
+            return not_allowed(pointer, *name, header);
+        }
+    }
+    for (const std::string& name : history_names(history)) {
+        if (contains(header, name)) {
+            return Error{ErrorCode::invalid_argument,
+                         "the table has a column \"" + name + "\" already, which the history would make",
+                         "/data/history"};
+        }
+    }
+    return {};
+}
+
 /// Middle of the sorted values; the mean of the two middle ones when their number is even.
 double median_of(std::vector<double>& values) {
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -61,6 +81,12 @@ std::optional<std::size_t> UsedColumns::series_position() const {
     return series.empty() ? std::nullopt : std::optional{inputs.size() + (time.empty() ? 0 : 1)};
 }
 
+std::vector<std::string> UsedColumns::all_inputs() const {
+    std::vector<std::string> names = inputs;
+    names.insert(names.end(), derived.begin(), derived.end());
+    return names;
+}
+
 Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std::string>& header) {
     if (!contains(header, recipe.target)) {
         return not_allowed("/data/target", recipe.target, header);
@@ -75,6 +101,13 @@ Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std
         return Error{ErrorCode::invalid_argument, "the target '" + recipe.target + "' is excluded", "/data/exclude"};
     }
     UsedColumns used{.csv = recipe.csv, .inputs = {}, .target = recipe.target};
+    if (recipe.history) {
+        if (auto known = check_history(*recipe.history, header); !known) {
+            return std::move(known).error();
+        }
+        used.history = recipe.history;
+        used.derived = history_names(*recipe.history);
+    }
     if (recipe.windows) {
         used.time = recipe.windows->time;
         used.series = recipe.windows->series;
@@ -87,11 +120,15 @@ Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std
     }
     for (const auto& name : header) {
         const bool known_before = recipe.windows.has_value() && name == recipe.target; // its past is
+        if (used.history &&
+            (name == used.history->group || name == used.history->known_at || name == used.history->value)) {
+            continue; // what is known later than the row, and whose row it is
+        }
         if (known_before || (name != recipe.target && name != used.series && !contains(recipe.exclude, name))) {
             used.inputs.push_back(name);
         }
     }
-    if (used.inputs.empty()) {
+    if (used.inputs.empty() && used.derived.empty()) {
         return Error{ErrorCode::invalid_argument,
                      "every column but the target is excluded: nothing to learn from",
                      "/data/exclude"};
@@ -148,11 +185,11 @@ std::vector<std::string> ColumnFacts::categories() const {
     return sorted;
 }
 
-Learner::Learner(UsedColumns columns, const Recipe& recipe, const Settings& settings, std::string source)
-    : columns_{std::move(columns)}, task_{task_of(recipe)}, windows_{recipe.data.windows.has_value()},
-      settings_{settings}, source_{std::move(source)},
-      facts_(columns_.inputs.size() + 1, ColumnFacts{settings.categories_max}) {
-    for (const auto& name : columns_.inputs) {
+Learner::Learner(const UsedColumns& columns, const Recipe& recipe, const Settings& settings, std::string source)
+    : inputs_{columns.all_inputs()}, target_{columns.target}, task_{task_of(recipe)},
+      windows_{recipe.data.windows.has_value()}, settings_{settings}, source_{std::move(source)},
+      facts_(inputs_.size() + 1, ColumnFacts{settings.categories_max}) {
+    for (const auto& name : inputs_) {
         forced_category_.push_back(contains(recipe.data.categorical, name));
     }
 }
@@ -184,7 +221,7 @@ Result<Preprocessing> Learner::finish() {
         return std::move(target).error();
     }
     Preprocessing learned{.inputs = {}, .target = std::move(*target)};
-    for (std::size_t position = 0; position < columns_.inputs.size(); ++position) {
+    for (std::size_t position = 0; position < inputs_.size(); ++position) {
         auto input = input_column(position);
         if (!input) {
             return std::move(input).error();
@@ -196,7 +233,7 @@ Result<Preprocessing> Learner::finish() {
 
 Result<InputColumn> Learner::input_column(std::size_t position) const {
     const auto& facts = facts_[position];
-    InputColumn column{.name = columns_.inputs[position], .missing_flag = facts.first_missing().row > 0};
+    InputColumn column{.name = inputs_[position], .missing_flag = facts.first_missing().row > 0};
     if (facts.values() == 0) {
         return refusal(column.name, 0, "the column has no value in any row; list it under data.exclude of the recipe");
     }
@@ -227,7 +264,7 @@ Result<InputColumn> Learner::input_column(std::size_t position) const {
 
 Result<TargetColumn> Learner::number_target() {
     const auto& facts = facts_.back();
-    const auto& name = columns_.target;
+    const auto& name = target_;
     if (facts.values() == 0) {
         return refusal(name, 0, "the target has no value in any row");
     }
@@ -249,7 +286,7 @@ Result<TargetColumn> Learner::number_target() {
 
 Result<TargetColumn> Learner::class_target() const {
     const auto& facts = facts_.back();
-    const auto& name = columns_.target;
+    const auto& name = target_;
     if (facts.values() == 0) {
         return refusal(name, 0, "the target has no value in any row");
     }

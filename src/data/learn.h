@@ -21,19 +21,24 @@ namespace muster::data {
 struct UsedColumns {
     RecipeCsv csv{};                 ///< how they are written
     std::vector<std::string> inputs; ///< in the order of the header; with windows the target is one of them
-    std::string time{};              ///< orders the rows of windows, an input where it is a date; empty: none
-    std::string series{};            ///< of windows; empty: none
+    std::optional<RecipeHistory> history{};
+    std::vector<std::string> derived{}; ///< inputs that come from the history, after the others
+    std::string time{};                 ///< orders the rows of windows, an input where it is a date; empty: none
+    std::string series{};               ///< of windows; empty: none
     std::string target;
 
-    /// Inputs, time, series, then the target: the order in which source.h is asked for them.
+    /// Inputs of the source, time, series, then the target: the order in which source.h is asked for them.
     [[nodiscard]] std::vector<std::string> all() const;
+    /// Inputs of the source, then the derived ones.
+    [[nodiscard]] std::vector<std::string> all_inputs() const;
     /// Where all() has the column of the time or the series; none, where there is none.
     [[nodiscard]] std::optional<std::size_t> time_position() const;
     [[nodiscard]] std::optional<std::size_t> series_position() const;
 };
 
 /// Applies the recipe to a header. Errors: invalid_argument with the place in the recipe and the nearest name, for a
-/// target, an exclusion, a category, a time or a series that is not in the header, an excluded target, no input left.
+/// target, an exclusion, a category, or a column of windows or history that is not in the header, an excluded target,
+/// no input left.
 [[nodiscard]] Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std::string>& header);
 
 /// What was seen in one column so far.
@@ -84,9 +89,9 @@ private:
 class Learner {
 public:
     /// `source` names the file in errors.
-    Learner(UsedColumns columns, const Recipe& recipe, const Settings& settings, std::string source);
+    Learner(const UsedColumns& columns, const Recipe& recipe, const Settings& settings, std::string source);
 
-    /// Takes the next rows, of columns `UsedColumns::all()`.
+    /// Takes the next rows, of columns `UsedColumns::all_inputs()`, any others, target.
     void take(const TextBlock& block);
     [[nodiscard]] std::int64_t rows() const { return rows_; }
     /// Errors: invalid_argument with the column and, where one is to blame, the row: no rows; a column without any
@@ -100,7 +105,8 @@ private:
     [[nodiscard]] Error refusal(const std::string& column, std::int64_t row, std::string message) const;
     [[nodiscard]] Result<void> check_numbers(const ColumnFacts& facts, const std::string& column) const;
 
-    UsedColumns columns_;
+    std::vector<std::string> inputs_;
+    std::string target_;
     std::vector<bool> forced_category_;
     TaskKind task_;
     bool windows_;

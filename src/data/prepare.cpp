@@ -78,6 +78,9 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
     if (const auto& windows = recipe.data.windows) {
         what["windows"] = {windows->length, windows->horizon, windows->time, windows->series};
     }
+    if (recipe.data.history) {
+        what["history"] = wire::to_json(recipe).at("data").at("history");
+    }
     return sha256_hex(what.dump());
 }
 

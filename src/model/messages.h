@@ -205,6 +205,16 @@ struct ClassScores {
     bool operator==(const ClassScores&) const = default;
 };
 
+/// How a model did on the rows of one category: of a cell, of a scenario.
+struct GroupScores {
+    std::string input;         ///< the column
+    std::string name;          ///< the category; empty: missing or not seen in training
+    std::int64_t rows{};       ///< of this category
+    std::vector<Score> scores; ///< all that fit the task
+
+    bool operator==(const GroupScores&) const = default;
+};
+
 /// How one model did on one set of rows.
 struct EvaluationResult {
     std::string model; ///< "trained", "naive", "linear"
@@ -212,6 +222,7 @@ struct EvaluationResult {
     std::vector<Score> scores;
     std::vector<ClassScores> classes{};                 ///< of the trained model, where it tells classes apart
     std::vector<std::vector<std::int64_t>> confusion{}; ///< [class][predicted class] rows, where there are few classes
+    std::vector<GroupScores> groups{};                  ///< of the trained model, by the recipe's report_by
 };
 
 /// A member has finished. Rank 0 carries the model, uploaded before as a blob named by `model_sha256`.
@@ -229,7 +240,7 @@ struct Done {
     std::int64_t state_bytes{};       ///< of the optimizer's state at this member
     bool stopped_early{};
     std::int64_t best_epoch{-1}; ///< whose model this is, from 0 on; -1: that of the last one
-    std::string model_sha256{}; ///< rank 0 only
+    std::string model_sha256{};  ///< rank 0 only
     std::int64_t model_bytes{};
     std::string parameters_digest{};             ///< SHA-256 of the final parameters: all members must agree
     std::vector<EvaluationResult> evaluations{}; ///< rank 0 only

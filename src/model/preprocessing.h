@@ -1,8 +1,11 @@
 /// How raw rows become the numbers a model sees. Learned from the training rows, kept with the model.
 #pragma once
 
+#include "model/history.h"
+
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +55,7 @@ struct TargetColumn {
 struct Preprocessing {
     std::vector<InputColumn> inputs;
     TargetColumn target;
+    std::optional<RecipeHistory> history{}; ///< the last inputs are derived from earlier rows
 
     /// Width of an encoded row.
     [[nodiscard]] std::int64_t encoded_columns() const;

@@ -28,6 +28,38 @@ Result<void> check_windows(const RecipeData& data) {
     return {};
 }
 
+/// What is derived from earlier rows, and from which columns.
+Result<void> check_history(const RecipeData& data) {
+    const RecipeHistory& history = *data.history;
+    if (data.text || data.windows) {
+        return wrong("/data/history",
+                     data.text ? "a history is of tables; a text has a sequence"
+                               : "windows of rows have their past in them already; use one of the two");
+    }
+    if (history.value.empty() || history.now.empty()) {
+        return wrong("/data/history", "value and now name columns of the table");
+    }
+    if (history.group == history.value || history.now == history.value || history.known_at == history.value ||
+        (!history.group.empty() && (history.group == history.now || history.group == history.known_at))) {
+        return wrong("/data/history", "group, value and the times are different columns");
+    }
+    if (data.target == history.group || data.target == history.now || data.target == history.known_at) {
+        return wrong("/data/history", "the target \"" + data.target + "\" is neither group nor time of a row");
+    }
+    if (history_names(history).empty()) {
+        return wrong("/data/history", "nothing is derived: say last, statistics, outstanding or since_last");
+    }
+    if (!history.statistics.empty() && history.window == 0) {
+        return wrong("/data/history/window", "statistics are of that many newest values; say how many");
+    }
+    for (auto statistic = history.statistics.begin(); statistic != history.statistics.end(); ++statistic) {
+        if (std::find(history.statistics.begin(), statistic, *statistic) != statistic) {
+            return wrong("/data/history/statistics", std::string{name_of(*statistic)} + " is there twice");
+        }
+    }
+    return {};
+}
+
 /// Model, loss and kind of source belong together.
 Result<void> check_model(const Recipe& recipe) {
     const std::string& family = recipe.model.family;
@@ -37,6 +69,11 @@ Result<void> check_model(const Recipe& recipe) {
     if ((family == "gru") != recipe.data.windows.has_value()) {
         return family == "gru" ? wrong("/model/family", "a gru reads windows of rows; say how in /data/windows")
                                : wrong("/data/windows", "windows of rows are read by the family gru");
+    }
+    if (recipe.data.history) {
+        if (auto checked = check_history(recipe.data); !checked) {
+            return checked;
+        }
     }
     if (recipe.data.windows) {
         return check_windows(recipe.data);
@@ -198,6 +235,9 @@ Result<void> check(const Recipe& recipe) {
             strategy == DistributionKind::pipeline
                 ? "a split model keeps the optimizer's state where its blocks are; sharded is for data_parallel"
                 : "one function keeps all of the optimizer's state; sharded is for data_parallel");
+    }
+    if (!recipe.report_by.empty() && (recipe.data.text || recipe.data.windows)) {
+        return wrong("/report_by", "scores by category are of tables whose rows stand for themselves");
     }
     for (const std::string& name : recipe.metrics) {
         auto metric = metric_of(name);

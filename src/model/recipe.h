@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/result.h"
+#include "model/history.h"
 #include "model/score.h"
 
 #include <cstdint>
@@ -51,6 +52,10 @@ struct RecipeCsv {
     bool operator==(const RecipeCsv&) const = default;
 };
 
+/// Which rows of a table are kept for validation: some by chance, or the last ones. Of a text or a series it is always
+/// the end.
+enum class ValidationKind { random, end };
+
 /// Which rows and columns are used, or which text.
 struct RecipeData {
     std::string source;                     ///< name in the functions' catalogues
@@ -58,10 +63,12 @@ struct RecipeData {
     std::string target;                     ///< column to predict; of a text: next_byte or next_character
     std::optional<RecipeText> text{};       ///< the sources are text, not tables
     std::optional<RecipeWindows> windows{}; ///< the target is forecast from runs of rows
+    std::optional<RecipeHistory> history{}; ///< inputs derived from earlier rows
     RecipeCsv csv{};                        ///< how tables are written
     std::vector<std::string> exclude{};     ///< columns that are not inputs
     std::vector<std::string> categorical{}; ///< numeric-looking columns to treat as categories
-    double validation{0.1}; ///< part of the rows kept for validation, 0 to 0.9; of a text or a series its end
+    double validation{0.1};                 ///< part of the rows kept for validation, 0 to 0.9
+    ValidationKind validation_rows{ValidationKind::random};
 };
 
 /// A program of a user, which is the model: a TorchScript archive, and what people have to know of it without it.
@@ -128,6 +135,7 @@ struct Recipe {
     std::int64_t batch{1024}; ///< global batch, rows per step over all functions
     std::int64_t epochs{1};
     std::vector<std::string> metrics{};
+    std::vector<std::string> report_by{}; ///< inputs that are categories: scores also of the rows of each
     std::uint64_t seed{1};
     NumberType number_type{NumberType::fp32};
     RecipeDistribution distribution{};

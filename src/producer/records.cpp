@@ -282,6 +282,9 @@ Json participants_record(const Job& job, const Done& first) {
         if (!evaluation.confusion.empty()) {
             record["confusion"] = evaluation.confusion;
         }
+        if (!evaluation.groups.empty()) {
+            record["groups"] = Json(evaluation.groups);
+        }
         evaluations.push_back(std::move(record));
     }
     const Json chosen = chosen_of(job);

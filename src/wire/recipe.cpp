@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 namespace muster::wire {
 namespace {
 
@@ -41,6 +43,11 @@ const Names<char>& decimal_names() {
 
 const Names<CsvEncoding>& encoding_names() {
     static const Names<CsvEncoding> names{{"utf-8", CsvEncoding::utf8}, {"latin-1", CsvEncoding::latin1}};
+    return names;
+}
+
+const Names<ValidationKind>& validation_names() {
+    static const Names<ValidationKind> names{{"random", ValidationKind::random}, {"end", ValidationKind::end}};
     return names;
 }
 
@@ -108,6 +115,59 @@ RecipeCsv csv_of(Fields fields, Fields& parent) {
     return csv;
 }
 
+const Names<HistoryStatistic>& statistic_names() {
+    static const Names<HistoryStatistic> names = [] {
+        Names<HistoryStatistic> all;
+        for (const auto statistic : {HistoryStatistic::mean,
+                                     HistoryStatistic::median,
+                                     HistoryStatistic::minimum,
+                                     HistoryStatistic::maximum,
+                                     HistoryStatistic::deviation}) {
+            all.emplace_back(name_of(statistic), statistic);
+        }
+        return all;
+    }();
+    return names;
+}
+
+RecipeHistory history_of(Fields fields, Fields& parent) {
+    RecipeHistory history;
+    history.group = fields.text("group", "");
+    history.value = fields.text("value");
+    history.now = fields.text("now");
+    history.known_at = fields.text("known_at", "");
+    history.last = fields.integer("last", 0, 1'000, history.last);
+    history.window = fields.integer("window", 0, 10'000, history.window);
+    for (const std::string& name : fields.texts("statistics")) {
+        const auto found = std::ranges::find(statistic_names(), name, &std::pair<std::string, HistoryStatistic>::first);
+        if (found == statistic_names().end()) {
+            fields.fail("statistics", fmt::format("\"{}\" is none of mean, median, min, max, std", name));
+            break;
+        }
+        history.statistics.push_back(found->second);
+    }
+    history.outstanding = fields.boolean("outstanding", false);
+    history.since_last = fields.boolean("since_last", false);
+    parent.absorb(std::move(fields));
+    return history;
+}
+
+Json to_json(const RecipeHistory& history) {
+    Json statistics = Json::array();
+    for (const HistoryStatistic statistic : history.statistics) {
+        statistics.push_back(name_of(statistic));
+    }
+    return {{"group", history.group},
+            {"value", history.value},
+            {"now", history.now},
+            {"known_at", history.known_at},
+            {"last", history.last},
+            {"window", history.window},
+            {"statistics", statistics},
+            {"outstanding", history.outstanding},
+            {"since_last", history.since_last}};
+}
+
 Json to_json(const RecipeCsv& csv) {
     Json json{{"encoding", name_in(encoding_names(), csv.encoding)}};
     if (csv.delimiter) {
@@ -135,12 +195,16 @@ RecipeData data_of(Fields fields, Fields& parent) {
     if (fields.has("windows")) {
         data.windows = windows_of(fields.child("windows"), fields);
     }
+    if (fields.has("history")) {
+        data.history = history_of(fields.child("history"), fields);
+    }
     if (fields.has("csv") && !data.text) {
         data.csv = csv_of(fields.child("csv"), fields);
     }
     data.exclude = fields.texts("exclude");
     data.categorical = fields.texts("categorical");
     data.validation = fields.real("validation", 0.0, 0.9, data.validation);
+    data.validation_rows = fields.choice<ValidationKind>("validation_rows", validation_names(), data.validation_rows);
     parent.absorb(std::move(fields));
     return data;
 }
@@ -233,6 +297,12 @@ Json to_json(const RecipeData& data) {
     if (data.csv != RecipeCsv{}) { // else recipes from before it keep their digests
         json["csv"] = to_json(data.csv);
     }
+    if (data.history) {
+        json["history"] = to_json(*data.history);
+    }
+    if (data.validation_rows != ValidationKind::random) {
+        json["validation_rows"] = name_in(validation_names(), data.validation_rows);
+    }
     if (data.windows) {
         json["windows"] = {{"length", data.windows->length},
                            {"horizon", data.windows->horizon},
@@ -298,6 +368,7 @@ Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
     recipe.batch = fields.integer("batch", 1, 1 << 24, recipe.batch);
     recipe.epochs = fields.integer("epochs", 1, 1'000'000, recipe.epochs);
     recipe.metrics = fields.texts("metrics");
+    recipe.report_by = fields.texts("report_by");
     recipe.seed = static_cast<std::uint64_t>(fields.integer("seed", 0, std::numeric_limits<std::int64_t>::max(), 1));
     recipe.number_type = fields.choice<NumberType>("number_type", number_type_names(), NumberType::fp32);
     recipe.distribution = distribution_of(fields.child("distribution"), fields);
@@ -335,6 +406,9 @@ Json to_json(const Recipe& recipe) {
     if (recipe.distribution != RecipeDistribution{}) { // else recipes from before it keep their digests
         json["distribution"] = {{"strategy", name_in(distribution_names(), recipe.distribution.strategy)},
                                 {"micro_batches", recipe.distribution.micro_batches}};
+    }
+    if (!recipe.report_by.empty()) {
+        json["report_by"] = recipe.report_by;
     }
     if (recipe.early_stopping) {
         json["early_stopping"] = {{"patience", recipe.early_stopping->patience},

@@ -69,7 +69,27 @@ inline void from_json(const nlohmann::json& json, Roster& roster) {
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputColumn, name, kind, fill, mean, scale, categories, missing_flag)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TargetColumn, name, kind, mean, scale, median, categories)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Preprocessing, inputs, target)
+NLOHMANN_JSON_SERIALIZE_ENUM(HistoryStatistic,
+                             {{HistoryStatistic::mean, "mean"},
+                              {HistoryStatistic::median, "median"},
+                              {HistoryStatistic::minimum, "min"},
+                              {HistoryStatistic::maximum, "max"},
+                              {HistoryStatistic::deviation, "std"}})
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    RecipeHistory, group, value, now, known_at, last, window, statistics, outstanding, since_last)
+/// By hand: models from before there was a history have none.
+inline void to_json(nlohmann::json& json, const Preprocessing& preprocessing) {
+    json = {{"inputs", preprocessing.inputs}, {"target", preprocessing.target}};
+    if (preprocessing.history) {
+        json["history"] = *preprocessing.history;
+    }
+}
+inline void from_json(const nlohmann::json& json, Preprocessing& preprocessing) {
+    json.at("inputs").get_to(preprocessing.inputs);
+    json.at("target").get_to(preprocessing.target);
+    preprocessing.history =
+        json.contains("history") ? std::optional{json.at("history").get<RecipeHistory>()} : std::nullopt;
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MatrixInfo, rows, test_rows, columns, digest, encode_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes, state_share, stage)
@@ -167,7 +187,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Progress,
                                    bytes_sent,
                                    validation)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClassScores, name, rows, scores)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EvaluationResult, model, rows, scores, classes, confusion)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GroupScores, input, name, rows, scores)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EvaluationResult, model, rows, scores, classes, confusion, groups)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done,
                                    job,
                                    generation,

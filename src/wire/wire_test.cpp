@@ -132,6 +132,47 @@ TEST(Recipe, of_mixed_precision_is_for_families_with_linear_layers_of_ours) {
     EXPECT_NE(refused.error().text().find("trained in fp32 or fp64"), std::string::npos) << refused.error().text();
 }
 
+TEST(Recipe, with_a_history_says_what_is_derived_and_what_does_not_fit) {
+    auto json = parse_document(recipe_text, "r.yaml")->value;
+    const Json history{{"group", "run_id"},
+                       {"value", "delay_ms"},
+                       {"now", "pub_time_ms"},
+                       {"known_at", "sub_time_ms"},
+                       {"last", 2},
+                       {"window", 20},
+                       {"statistics", {"mean", "max"}},
+                       {"outstanding", true},
+                       {"since_last", true}};
+    json["data"]["history"] = history;
+    json["data"]["validation_rows"] = "end";
+    json["report_by"] = {"cell_id"};
+    const auto recipe = recipe_from_json(json);
+    ASSERT_TRUE(recipe.ok()) << recipe.error().text();
+    EXPECT_EQ(recipe->data.history->statistics,
+              (std::vector<HistoryStatistic>{HistoryStatistic::mean, HistoryStatistic::maximum}));
+    EXPECT_EQ(recipe->data.validation_rows, ValidationKind::end);
+    EXPECT_EQ(recipe->report_by, (std::vector<std::string>{"cell_id"}));
+    EXPECT_EQ(recipe_from_json(to_json(*recipe))->digest, recipe->digest);
+
+    const auto refused = [&](const Json& change, const char* where) {
+        Json other = json;
+        other["data"]["history"].merge_patch(change);
+        const auto wrong = recipe_from_json(other);
+        ASSERT_FALSE(wrong.ok()) << change;
+        EXPECT_EQ(wrong.error().where, where) << wrong.error().text();
+    };
+    refused({{"statistics", {"mean", "mode"}}}, "/data/history/statistics");
+    refused({{"statistics", {"mean", "mean"}}}, "/data/history/statistics");
+    refused({{"window", 0}}, "/data/history/window");
+    refused({{"group", "delay_ms"}}, "/data/history");
+    refused({{"now", "run_id"}}, "/data/history");
+    refused({{"now", nullptr}}, "/data/history/now");
+    refused({{"last", 0}, {"statistics", nullptr}, {"outstanding", nullptr}, {"since_last", nullptr}}, "/data/history");
+    json["data"]["windows"] = {{"length", 4}};
+    json["model"] = {{"family", "gru"}};
+    EXPECT_EQ(recipe_from_json(json).error().where, "/data/history");
+}
+
 TEST(Recipe, for_a_text_says_what_does_not_fit) {
     struct Case {
         std::string data;

@@ -1,5 +1,7 @@
 #include "worker/archive.h"
 
+#include "worker/archive_history.h"
+
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/jit/serialization/export.h>
@@ -13,11 +15,10 @@
 namespace muster::worker {
 namespace {
 
-// The exported module. What differs between models are attributes. Number types are c10::ScalarType numbers, 6 float32
-// and 7 float64: their names exist in Python only.
+// The exported module. What differs between models are attributes. Number types are c10::ScalarType numbers, 4 int64, 6
+// float32 and 7 float64: their names exist in Python only.
 constexpr const char* encode_source = R"(
 def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
-    assert numbers.dim() == 2 and numbers.size(1) == len(self.number_names), "numbers must be [rows, number inputs]"
     rows = numbers.size(0)
     values = numbers.to(7)
     missing = torch.isnan(values)
@@ -45,7 +46,7 @@ def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
                 if column >= 0:
                     row_index.append(i)
                     column_index.append(column)
-        encoded[torch.tensor(row_index), torch.tensor(column_index)] = 1.0
+        encoded[torch.tensor(row_index, dtype=4), torch.tensor(column_index, dtype=4)] = 1.0
     return encoded.to(6)
 )";
 
@@ -73,7 +74,7 @@ def outputs_of(self, encoded: Tensor) -> Tensor:
 
 std::string forward_source(const Recipe& recipe, const Preprocessing& preprocessing) {
     std::string source = "def forward(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:\n"
-                         "    outputs = self.outputs_of(self.encode(numbers, categories)";
+                         "    outputs = self.outputs_of(self.encode(self.derive(numbers, categories), categories)";
     source += recipe.number_type == NumberType::fp64 ? ".to(7)" : "";
     source += ").to(7)\n";
     if (task_of(recipe) == TaskKind::regression) {
@@ -159,15 +160,26 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     module.register_buffer("date_periods", at::tensor({seconds_of_day, seconds_of_week}, at::kDouble));
     module.register_buffer("flagged", at::tensor(flagged, at::kLong));
     module.register_attribute("columns", c10::IntType::get(), column);
+    module.register_attribute("categories", c10::ListType::create(c10::ListType::ofStrings()), std::move(categories));
+    attribute(module, "input_names", input_names);
+    attribute(module, "date_names", date_names);
+    RawColumns raw{number_names, category_names};
+    if (const auto& history = preprocessing.history) {
+        raw.numbers.resize(raw.numbers.size() - history_names(*history).size()); // these are derived
+        const std::int64_t encoded = std::ssize(raw.numbers);
+        raw = with_history(std::move(raw), *history);
+        register_history(module, *history, raw, encoded);
+    }
+    for (std::size_t i = category_names.size(); i < raw.categories.size(); ++i) { // the group: given, not encoded
+        category_columns.push_back(c10::Dict<std::string, std::int64_t>{});
+        category_flag_columns.push_back(-1);
+    }
     module.register_attribute("category_columns",
                               c10::ListType::create(c10::DictType::create(c10::StringType::get(), c10::IntType::get())),
                               std::move(category_columns));
     module.register_attribute("category_flag_columns", c10::ListType::ofInts(), std::move(category_flag_columns));
-    module.register_attribute("categories", c10::ListType::create(c10::ListType::ofStrings()), std::move(categories));
-    attribute(module, "input_names", input_names);
-    attribute(module, "number_names", number_names);
-    attribute(module, "date_names", date_names);
-    attribute(module, "category_names", category_names);
+    attribute(module, "number_names", raw.numbers);
+    attribute(module, "category_names", raw.categories);
 }
 
 const char* name_of(TaskKind task) {
@@ -198,6 +210,7 @@ void complete_for_tables(torch::jit::Module& archive, const Recipe& recipe, cons
         attribute(archive, "series_name", windows->series);
     }
     archive.define(recipe.data.windows ? windows_source : rows_source);
+    archive.define(derive_source(preprocessing.history.has_value()));
     archive.define(encode_source);
     archive.define(forward_source(recipe, preprocessing));
 }

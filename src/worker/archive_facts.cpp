@@ -50,13 +50,23 @@ std::size_t index_of(const std::vector<std::string>& names, const std::string& n
     return static_cast<std::size_t>(found - names.begin());
 }
 
+/// The numbers that are encoded: those that the archive is given, or of a history those that it derives.
+std::vector<std::string> encoded_numbers_of(const torch::jit::Module& archive) {
+    std::vector<std::string> names = texts_of(archive.attr("number_names"));
+    if (archive.hasattr("derived_names")) {
+        names.resize(static_cast<std::size_t>(std::clamp<std::int64_t>(
+            archive.attr("encoded_numbers").toInt(), 0, static_cast<std::int64_t>(names.size()))));
+        std::ranges::copy(texts_of(archive.attr("derived_names")), std::back_inserter(names));
+    }
+    return names;
+}
+
 /// Follows the columns of an encoded row, which the archive has on their own: other columns than these would give
 /// another model than the archive's.
 class EncodedRow {
 public:
     explicit EncodedRow(const torch::jit::Module& archive)
-        : number_names_{texts_of(archive.attr("number_names"))}, category_names_{texts_of(
-                                                                     archive.attr("category_names"))},
+        : number_names_{encoded_numbers_of(archive)}, category_names_{texts_of(archive.attr("category_names"))},
           fill_{numbers_of(archive, "fill")}, mean_{numbers_of(archive, "mean")}, scale_{numbers_of(archive, "scale")},
           number_columns_{numbers_of(archive, "number_columns")}, flagged_{numbers_of(archive, "flagged")},
           flag_columns_{numbers_of(archive, "flag_columns")}, archive_{archive} {

@@ -1,5 +1,6 @@
 #include "worker/evaluation.h"
 
+#include "worker/group_scores.h"
 #include "worker/metrics.h"
 
 #include <ATen/Functions.h>
@@ -28,8 +29,8 @@ std::int64_t rows_of_chunk(const Recipe& recipe, const Engine& engine) {
 
 Evaluator::Evaluator(
     Engine& engine, const ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks)
-    : engine_{engine}, program_{program}, task_{task_of(recipe)}, outputs_{preprocessing.outputs()},
-      target_{preprocessing.target}, ranks_{ranks}, sequence_{recipe.data.text ? recipe.data.text->sequence : 0},
+    : engine_{engine}, program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, task_{task_of(recipe)},
+      outputs_{preprocessing.outputs()}, ranks_{ranks}, sequence_{recipe.data.text ? recipe.data.text->sequence : 0},
       chunk_rows_{rows_of_chunk(recipe, engine)} {
     if (engine.reads_rows()) {
         buffer_.emplace(recipe, preprocessing, chunk_rows_, program.device());
@@ -110,9 +111,10 @@ EvaluationResult Evaluator::evaluate(const char* model, const RowSet& set) {
     }
     with_predictions(*set.matrix, set.rows, [&](const Predictions& made) {
         result.scores = scores_of(made);
-        auto classes = class_results_of(made, target_.categories);
+        auto classes = class_results_of(made, preprocessing_.target.categories);
         result.classes = std::move(classes.classes);
         result.confusion = std::move(classes.confusion);
+        result.groups = group_scores(recipe_, preprocessing_, *set.matrix, set.rows, made);
     });
     return result;
 }

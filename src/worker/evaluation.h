@@ -37,7 +37,7 @@ public:
     /// Of a text, `rows` are the first ones of samples.
     [[nodiscard]] std::vector<Score> scores(const Matrix& matrix, std::span<const std::int64_t> rows);
 
-    /// Like scores(), and of a model that tells classes apart also the scores of each class.
+    /// Like scores(), also the scores of each class, where the model tells classes apart, and by recipe.report_by.
     [[nodiscard]] EvaluationResult evaluate(const char* model, const RowSet& set);
 
 private:
@@ -52,9 +52,10 @@ private:
 
     Engine& engine_;
     const ModelProgram& program_;
+    const Recipe& recipe_;
+    const Preprocessing& preprocessing_;
     TaskKind task_;
     std::int64_t outputs_;
-    const TargetColumn& target_;
     Ranks& ranks_;
     std::int64_t sequence_; ///< tokens of a sample; 0: rows of a table
     std::int64_t chunk_rows_;

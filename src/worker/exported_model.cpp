@@ -26,6 +26,7 @@ struct ExportedModel::State {
     torch::jit::Module module;
     std::vector<std::string> number_names;
     std::vector<std::string> date_names;
+    std::vector<std::string> time_names;
     std::vector<std::string> category_names;
     std::vector<std::string> target_categories;
     std::string target_name;
@@ -51,6 +52,10 @@ Result<ExportedModel> ExportedModel::load(int fd, const std::string& name) {
             state->number_names = texts_of(state->module, "number_names");
             if (state->module.hasattr("date_names")) { // not in archives from before dates were inputs
                 state->date_names = texts_of(state->module, "date_names");
+            }
+            if (state->module.hasattr("history_names")) { // group, value, now, known_at
+                const auto names = texts_of(state->module, "history_names");
+                state->time_names.assign(names.begin() + std::min<std::ptrdiff_t>(2, std::ssize(names)), names.end());
             }
             state->category_names = texts_of(state->module, "category_names");
             state->target_categories = texts_of(state->module, "target_categories");
@@ -80,6 +85,9 @@ const std::vector<std::string>& ExportedModel::number_names() const {
 }
 const std::vector<std::string>& ExportedModel::date_names() const {
     return state_->date_names;
+}
+const std::vector<std::string>& ExportedModel::time_names() const {
+    return state_->time_names;
 }
 const std::vector<std::string>& ExportedModel::category_names() const {
     return state_->category_names;

@@ -41,6 +41,8 @@ public:
     /// Those of the number inputs that are dates: seconds since 1970 (UTC).
     [[nodiscard]] const std::vector<std::string>& date_names() const;
     [[nodiscard]] const std::vector<std::string>& category_names() const;
+    /// Those of the number inputs that are times of a history: numbers as they are, dates as seconds since 1970 (UTC).
+    [[nodiscard]] const std::vector<std::string>& time_names() const;
     [[nodiscard]] const std::string& target_name() const;
     /// Names of the target's classes; empty for a regression.
     [[nodiscard]] const std::vector<std::string>& target_categories() const;

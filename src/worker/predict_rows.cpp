@@ -129,8 +129,10 @@ Result<std::vector<std::vector<double>>> predict_rows(const ExportedModel& model
     }
     std::vector<NumberColumn> numbers;
     for (std::size_t i = 0; i < number_positions->size(); ++i) {
-        const auto& dates = model.date_names();
-        const bool date = std::ranges::find(dates, model.number_names()[i]) != dates.end();
+        const auto is_in = [&](const std::vector<std::string>& names) {
+            return std::ranges::find(names, model.number_names()[i]) != names.end();
+        };
+        const bool date = is_in(model.date_names()) || is_in(model.time_names());
         numbers.push_back({(*number_positions)[i], date});
     }
     const ModelWindows& windows = model.windows();

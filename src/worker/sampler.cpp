@@ -37,6 +37,12 @@ std::int64_t training_tokens(std::int64_t rows, std::int64_t sequence, double va
 }
 
 /// The first rows of `count` samples, one after the other.
+/// Rows of a table that are kept for validation.
+std::int64_t kept_of(std::int64_t rows, double validation) {
+    const auto kept = static_cast<std::int64_t>(std::floor(static_cast<double>(rows) * validation));
+    return kept == 0 && validation > 0.0 && rows >= 2 ? 1 : kept;
+}
+
 std::vector<std::int64_t> samples(std::int64_t begin, std::int64_t count, std::int64_t sequence) {
     std::vector<std::int64_t> firsts;
     for (std::int64_t i = 0; i < count; ++i) {
@@ -47,15 +53,20 @@ std::vector<std::int64_t> samples(std::int64_t begin, std::int64_t count, std::i
 
 } // namespace
 
+RowSplit split_end(std::int64_t rows, double validation) {
+    MUSTER_ASSERT(rows >= 0 && validation >= 0.0 && validation < 1.0);
+    std::vector<std::int64_t> all(static_cast<std::size_t>(rows));
+    std::iota(all.begin(), all.end(), 0);
+    const auto first = all.end() - kept_of(rows, validation);
+    return {.training = {all.begin(), first}, .validation = {first, all.end()}};
+}
+
 RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed) {
     MUSTER_ASSERT(rows >= 0 && validation >= 0.0 && validation < 1.0);
     std::vector<std::int64_t> order(static_cast<std::size_t>(rows));
     std::iota(order.begin(), order.end(), 0);
     shuffle(order, SplitMix{key(seed, split_stream)});
-    auto kept = static_cast<std::int64_t>(std::floor(static_cast<double>(rows) * validation));
-    if (kept == 0 && validation > 0.0 && rows >= 2) {
-        kept = 1;
-    }
+    const std::int64_t kept = kept_of(rows, validation);
     RowSplit split;
     split.validation.assign(order.begin(), order.begin() + kept);
     split.training.assign(order.begin() + kept, order.end());

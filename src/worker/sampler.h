@@ -29,6 +29,10 @@ struct Interval {
 /// least one when `validation` is above 0 and there are two rows.
 [[nodiscard]] RowSplit split_rows(std::int64_t rows, double validation, std::uint64_t seed);
 
+/// The same, but the last rows are kept, in the order of the source: what comes later is predicted from what was
+/// before.
+[[nodiscard]] RowSplit split_end(std::int64_t rows, double validation);
+
 /// Cuts a text of `rows` tokens into samples of `sequence`; rows are the first ones of samples. The last
 /// floor(rows * validation) tokens are for validation, at least one sample when `validation` is above 0 and there are
 /// two. Training samples leave room to be moved by shift_of_epoch.

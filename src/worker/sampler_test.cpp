@@ -10,6 +10,14 @@
 namespace muster::worker {
 namespace {
 
+TEST(Sampler, keeps_the_last_rows_when_validation_is_at_the_end) {
+    const RowSplit split = split_end(10, 0.25);
+    EXPECT_EQ(split.training, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+    EXPECT_EQ(split.validation, (std::vector<std::int64_t>{8, 9}));
+    EXPECT_EQ(split_end(2, 0.1).validation, (std::vector<std::int64_t>{1}));
+    EXPECT_TRUE(split_end(10, 0.0).validation.empty());
+}
+
 TEST(Sampler, puts_each_row_in_exactly_one_part_of_the_split) {
     for (const std::int64_t rows : {0, 1, 2, 7, 1000}) {
         for (const double validation : {0.0, 0.1, 0.9}) {

@@ -2,6 +2,7 @@
 
 #include "wire/recipe.h"
 #include "worker/compute_device.h"
+#include "worker/group_scores.h"
 #include "worker/program.h"
 #include "worker/session_model.h"
 #include "worker/used_rows.h"
@@ -52,6 +53,9 @@ Result<std::optional<SessionData>> find_data(const SessionData& given, const std
 /// The answer to the order, from a model that is not built: no function builds what it may not hold.
 Result<Prepared> prepare(const JobInputs& inputs, const WorkerPrepare& order) {
     const SessionData& data = inputs.data();
+    if (auto checked = check_report_by(inputs.recipe, data.preprocessing); !checked) {
+        return about("recipe", checked.error());
+    }
     const auto shapes =
         parameter_shapes(inputs.recipe, data.preprocessing, {}, inputs.user_model.get(), processor_of(inputs.device));
     if (!shapes) {

@@ -8,12 +8,17 @@
 namespace muster::worker {
 namespace {
 
+RowSplit split_table(const Recipe& recipe, std::int64_t rows) {
+    return recipe.data.validation_rows == ValidationKind::end ? split_end(rows, recipe.data.validation)
+                                                              : split_rows(rows, recipe.data.validation, recipe.seed);
+}
+
 RowSplit split_of(const Recipe& recipe, const Matrix& matrix) {
     if (recipe.data.text) {
         return split_text(matrix.rows, recipe.data.text->sequence, recipe.data.validation);
     }
     return recipe.data.windows ? split_windows(matrix.target.values(), window_rows(recipe), recipe.data.validation)
-                               : split_rows(matrix.rows, recipe.data.validation, recipe.seed);
+                               : split_table(recipe, matrix.rows);
 }
 
 std::vector<std::int64_t> test_rows_of(const Recipe& recipe, const Matrix& test) {

@@ -39,6 +39,8 @@ def tables(tmp_path_factory):
         "big/train": harness.write_table(folder / "big.csv", harness.rows(5000, seed=3)),
         "cells/train": harness.write_series(folder / "cells.csv", 24 * 28, seed=6),
         "cells/test": harness.write_series(folder / "cells-test.csv", 24 * 10, seed=7),
+        "drives/train": harness.write_messages(folder / "drives.csv", 300, seed=8),
+        "drives/test": harness.write_messages(folder / "drives-test.csv", 100, seed=9),
         "text/train": harness.write_text(folder / "train.txt", 4000, seed=4),
         "text/test": harness.write_text(folder / "test.txt", 500, seed=5),
         "bad/latin1": harness.write_latin1(folder / "latin1.txt"),

@@ -100,6 +100,22 @@ def write_series(path, hours, seed):
     return path
 
 
+def write_messages(path, count, seed):
+    """Round trips of drives: a delay is like the one before it, and known only when the echo is back."""
+    source = random.Random(seed)
+    lines = []
+    for drive, level in (("n", 20.0), ("s", 60.0), ("w", 90.0)):
+        sent, delay = 1_000_000.0, level
+        for _ in range(count):
+            delay = 0.8 * delay + 0.2 * level + source.gauss(0, 6)
+            lines.append(f"{drive},{'ab'[source.random() < 0.3]},{sent:.0f},{sent + delay:.3f},{delay:.4f}")
+            sent += source.choice([20, 40, 200])
+    source.shuffle(lines)
+    path = pathlib.Path(path)
+    path.write_text("\n".join(["drive,cell,sent,back,delay", *lines]) + "\n", encoding="utf-8")
+    return path
+
+
 def write_text(path, words, seed):
     """Words that follow one another by rule: what comes next can be learned."""
     source = random.Random(seed)

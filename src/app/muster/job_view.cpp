@@ -1,6 +1,7 @@
 #include "app/muster/job_view.h"
 
 #include "app/muster/class_report.h"
+#include "app/muster/group_report.h"
 #include "app/muster/plan_table.h"
 #include "app/muster/request_file.h"
 #include "model/score.h"
@@ -232,6 +233,9 @@ std::string report_text(const JobView& view) {
     if (const std::string classes = class_text(view.participants); !classes.empty()) {
         out += classes + "\n";
     }
+    if (const std::string groups = group_text(view.participants); !groups.empty()) {
+        out += groups + "\n";
+    }
     out += to_text(participants_table(view.participants)) + "\n";
     out += fmt::format("Data     {} (training), {} (test)\n",
                        text(member(view.participants, "sources"), "training"),
@@ -267,6 +271,7 @@ json report_json(const JobView& view) {
           {"test", scores(view.participants, "trained", "test")}}},
         {"baselines", baselines(view.participants)},
         {"classes", class_report(view.participants)},
+        {"groups", group_report(view.participants)},
         {"model",
          {{"dn", member(view.report, "mLModelGeneratedRef")},
           {"sha256", member(view.artefact, "sha256")},

@@ -51,6 +51,40 @@ TEST_F(Predict, gives_a_row_of_outputs_for_each_row) {
     EXPECT_EQ(done.json(), (nlohmann::json{{"output", "y"}, {"predictions", {{0.0}, {2.0}, {4.0}}}})) << done.output;
 }
 
+TEST_F(Predict, derives_a_history_in_the_box) {
+    const RecipeHistory history{.group = "who",
+                                .value = "y",
+                                .now = "sent",
+                                .known_at = "back",
+                                .last = 3,
+                                .window = 20,
+                                .statistics = {HistoryStatistic::mean,
+                                               HistoryStatistic::median,
+                                               HistoryStatistic::minimum,
+                                               HistoryStatistic::maximum,
+                                               HistoryStatistic::deviation},
+                                .outstanding = true,
+                                .since_last = true};
+    Preprocessing preprocessing{.inputs = {{.name = "x"}}, .target = {.name = "y"}, .history = history};
+    for (const std::string& name : history_names(history)) {
+        preprocessing.inputs.push_back({.name = name, .missing_flag = true});
+    }
+    const auto program = worker::ModelProgram::build({.name = "r", .model = {.hidden = {64}}}, preprocessing);
+    ASSERT_TRUE(program.ok());
+    program->export_archive(model());
+    for (const int rows : {1, 2, 20'000}) {
+        std::ofstream file{input()};
+        file << "who,x,sent,back,y\n";
+        for (int row = 0; row < rows; ++row) {
+            file << "ab"[row % 2] << ",1.5," << row * 10 << "," << row * 10 + row % 31 << "," << row % 31 << "\n";
+        }
+        file.close();
+        const auto done = run();
+        EXPECT_EQ(done.status, "") << rows;
+        EXPECT_EQ(done.json()["predictions"].size(), static_cast<std::size_t>(rows));
+    }
+}
+
 TEST_F(Predict, runs_models_of_each_task_on_few_and_many_rows_in_the_box) {
     const std::vector<InputColumn> inputs{
         {.name = "x", .missing_flag = true},
