@@ -1,5 +1,5 @@
 # Arrow::arrow from the pyarrow wheel of MUSTER_PYTHON: the wheel has headers and libraries but no CMake config.
-# Only libarrow is offered: libparquet exports OpenSSL symbols that would take over a program's TLS.
+# Arrow::parquet exports OpenSSL symbols that would take over a program's TLS: it is for muster-data, which has none.
 set(MUSTER_PYTHON python3 CACHE STRING "Python whose site-packages hold the pyarrow (and torch) wheel")
 
 if(NOT TARGET Arrow::arrow)
@@ -20,4 +20,11 @@ if(NOT TARGET Arrow::arrow)
     IMPORTED_LOCATION "${library}"
     INTERFACE_INCLUDE_DIRECTORIES "${MUSTER_PYARROW_FOLDER}/include"
     INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${MUSTER_PYARROW_FOLDER}/include")
+  file(GLOB parquet "${MUSTER_PYARROW_FOLDER}/libparquet.so.*")
+  list(LENGTH parquet found)
+  if(NOT found EQUAL 1)
+    message(FATAL_ERROR "expected one libparquet.so.* in ${MUSTER_PYARROW_FOLDER}, found '${parquet}'")
+  endif()
+  add_library(Arrow::parquet SHARED IMPORTED GLOBAL)
+  set_target_properties(Arrow::parquet PROPERTIES IMPORTED_LOCATION "${parquet}" INTERFACE_LINK_LIBRARIES Arrow::arrow)
 endif()

@@ -1,5 +1,7 @@
 #include "data/bytes.h"
 
+#include "base/source_files.h"
+
 #include <arrow/buffer.h>
 #include <arrow/io/compressed.h>
 #include <arrow/io/file.h>
@@ -49,31 +51,30 @@ Error reading_refusal(const std::string& file, const arrow::Status& status) {
     return {ErrorCode::unavailable, "cannot be read: " + status.message(), file};
 }
 
-Result<std::shared_ptr<arrow::io::InputStream>> open_file(const std::filesystem::path& path) {
-    const std::string file = path.string();
+namespace {
+
+/// Errors: not_found; invalid_argument, when it is no regular file: another kind may never end.
+Result<void> check_regular(const std::filesystem::path& path) {
     std::error_code failure;
     const auto status = std::filesystem::status(path, failure);
     if (!std::filesystem::exists(status)) {
-        return Error{ErrorCode::not_found, "there is no such file", file};
+        return Error{ErrorCode::not_found, "there is no such file", path.string()};
     }
     if (!std::filesystem::is_regular_file(status)) {
-        return Error{ErrorCode::invalid_argument, "this is not a regular file", file};
+        return Error{ErrorCode::invalid_argument, "this is not a regular file", path.string()};
     }
-    auto bytes = open_bytes(path);
-    if (!bytes.ok()) {
-        return reading_refusal(file, bytes.status());
-    }
-    return std::move(bytes).ValueUnsafe();
+    return {};
 }
 
-Result<void> read_bytes(const std::filesystem::path& path,
-                        const Settings& settings,
-                        const std::function<Result<void>(std::string_view)>& take) {
+/// Reads one file; `read_so_far` counts over all.
+Result<void> read_one(const std::filesystem::path& path,
+                      const Settings& settings,
+                      std::int64_t& read_so_far,
+                      const std::function<Result<void>(std::string_view)>& take) {
     const auto bytes = open_file(path);
     if (!bytes) {
         return bytes.error();
     }
-    std::int64_t read_so_far = 0;
     while (true) {
         const auto read = (*bytes)->Read(settings.block_bytes);
         if (!read.ok()) {
@@ -93,6 +94,48 @@ Result<void> read_bytes(const std::filesystem::path& path,
             return taken;
         }
     }
+}
+
+} // namespace
+
+Result<std::shared_ptr<arrow::io::InputStream>> open_file(const std::filesystem::path& path) {
+    if (auto regular = check_regular(path); !regular) {
+        return std::move(regular).error();
+    }
+    auto bytes = open_bytes(path);
+    if (!bytes.ok()) {
+        return reading_refusal(path.string(), bytes.status());
+    }
+    return std::move(bytes).ValueUnsafe();
+}
+
+Result<std::string> first_bytes(const std::filesystem::path& path) {
+    if (auto regular = check_regular(path); !regular) {
+        return std::move(regular).error();
+    }
+    constexpr std::int64_t count = 8;
+    const auto file = arrow::io::ReadableFile::Open(path.string(), arrow::system_memory_pool());
+    if (!file.ok()) {
+        return reading_refusal(path.string(), file.status());
+    }
+    const auto read = (*file)->Read(count);
+    return read.ok() ? Result<std::string>{(*read)->ToString()} : reading_refusal(path.string(), read.status());
+}
+
+Result<void> read_bytes(const std::filesystem::path& path,
+                        const Settings& settings,
+                        const std::function<Result<void>(std::string_view)>& take) {
+    const auto files = source_files(path);
+    if (!files) {
+        return files.error();
+    }
+    std::int64_t read_so_far = 0;
+    for (const auto& file : *files) {
+        if (auto read = read_one(file, settings, read_so_far, take); !read) {
+            return read;
+        }
+    }
+    return {};
 }
 
 } // namespace muster::data

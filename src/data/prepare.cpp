@@ -1,6 +1,7 @@
 #include "data/prepare.h"
 
 #include "base/digest.h"
+#include "base/source_files.h"
 #include "data/digest_index.h"
 #include "data/encoding.h"
 #include "wire/preprocessing.h"
@@ -17,14 +18,18 @@ namespace muster::data {
 
 namespace {
 
-constexpr int format_version = 3; // raise it when the same input gives another matrix
+constexpr int format_version = 4; // raise it when the same input gives another matrix
 
-/// The sources as they were when their digests were found.
+/// The files of a source as they were when their digest was found.
+struct SourceState {
+    std::vector<std::filesystem::path> files{};
+    std::vector<FileStamp> stamps{};
+    std::string digest{}; ///< of the file, or of the digests of the files of a folder; empty: no source
+};
+
 struct Sources {
-    FileStamp train_stamp;
-    std::optional<FileStamp> test_stamp;
-    std::string train_digest;
-    std::string test_digest; ///< empty: no test source
+    SourceState train;
+    SourceState test;
 };
 
 std::int64_t now_ns() {
@@ -32,15 +37,29 @@ std::int64_t now_ns() {
         .count();
 }
 
-/// Errors: not_found; resource_exhausted, before anything large is read.
-Result<FileStamp> source_stamp(const std::filesystem::path& path, const Settings& settings) {
-    auto stamp = stamp_of(path);
-    if (stamp && stamp->bytes > settings.source_bytes_max) {
-        return Error{ErrorCode::resource_exhausted,
-                     fmt::format("the file has {} bytes; the limit is {}", stamp->bytes, settings.source_bytes_max),
-                     path.string()};
+/// Which files a source has and how they are now. Errors: those of source_files; resource_exhausted, before anything
+/// large is read.
+Result<SourceState> state_of(const std::filesystem::path& source, const Settings& settings) {
+    auto files = source_files(source);
+    if (!files) {
+        return std::move(files).error();
     }
-    return stamp;
+    SourceState state{.files = std::move(*files)};
+    std::int64_t bytes = 0;
+    for (const auto& file : state.files) {
+        auto stamp = stamp_of(file);
+        if (!stamp) {
+            return std::move(stamp).error();
+        }
+        bytes += stamp->bytes;
+        state.stamps.push_back(*stamp);
+    }
+    if (bytes > settings.source_bytes_max) {
+        return Error{ErrorCode::resource_exhausted,
+                     fmt::format("the source has {} bytes; the limit is {}", bytes, settings.source_bytes_max),
+                     source.string()};
+    }
+    return state;
 }
 
 /// Returns the digest from the index, or hashes the file.
@@ -61,8 +80,8 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
     std::ranges::sort(exclude);
     std::ranges::sort(categorical);
     nlohmann::json what{{"format", format_version},
-                        {"train", sources.train_digest},
-                        {"test", sources.test_digest},
+                        {"train", sources.train.digest},
+                        {"test", sources.test.digest},
                         {"target", recipe.data.target},
                         {"exclude", exclude},
                         {"categorical", categorical},
@@ -78,42 +97,55 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
     if (const auto& windows = recipe.data.windows) {
         what["windows"] = {windows->length, windows->horizon, windows->time, windows->series};
     }
+    for (const char* key : {"log", "clip"}) {
+        const auto data = wire::to_json(recipe).at("data");
+        if (data.contains(key)) {
+            what[key] = data.at(key);
+        }
+    }
     if (recipe.data.history) {
         what["history"] = wire::to_json(recipe).at("data").at("history");
     }
     return sha256_hex(what.dump());
 }
 
-/// Finds what names the content of the sources.
-Result<Sources> identify(const DataRequest& request, const Settings& settings, DigestIndex& index) {
-    auto train_stamp = source_stamp(request.train, settings);
-    if (!train_stamp) {
-        return std::move(train_stamp).error();
+/// Finds what names the content of a source.
+Result<SourceState> identify(const std::filesystem::path& source, const Settings& settings, DigestIndex& index) {
+    auto state = state_of(source, settings);
+    if (!state) {
+        return state;
     }
-    auto train_digest = digest_of(request.train, *train_stamp, index);
-    if (!train_digest) {
-        return std::move(train_digest).error();
-    }
-    Sources sources{.train_stamp = *train_stamp, .test_stamp = {}, .train_digest = *train_digest, .test_digest = {}};
-    if (request.test) {
-        auto test_stamp = source_stamp(*request.test, settings);
-        if (!test_stamp) {
-            return std::move(test_stamp).error();
+    std::string digests;
+    for (std::size_t i = 0; i < state->files.size(); ++i) {
+        auto digest = digest_of(state->files[i], state->stamps[i], index);
+        if (!digest) {
+            return std::move(digest).error();
         }
-        auto test_digest = digest_of(*request.test, *test_stamp, index);
-        if (!test_digest) {
-            return std::move(test_digest).error();
-        }
-        sources.test_stamp = *test_stamp;
-        sources.test_digest = *test_digest;
+        digests += *digest + "\n";
+        state->digest = std::move(*digest);
     }
-    return sources;
+    if (state->files.front() != source) {
+        state->digest = sha256_hex(digests); // of a folder
+    }
+    return state;
 }
 
-Result<void> check_unchanged(const std::filesystem::path& path, const FileStamp& before) {
-    const auto after = stamp_of(path);
-    if (!after || *after != before) {
-        return Error{ErrorCode::unavailable, "the file changed while it was read; try again", path.string()};
+Result<Sources> identify(const DataRequest& request, const Settings& settings, DigestIndex& index) {
+    auto train = identify(request.train, settings, index);
+    if (!train) {
+        return std::move(train).error();
+    }
+    auto test = request.test ? identify(*request.test, settings, index) : Result<SourceState>{SourceState{}};
+    if (!test) {
+        return std::move(test).error();
+    }
+    return Sources{std::move(*train), std::move(*test)};
+}
+
+Result<void> check_unchanged(const std::filesystem::path& source, const SourceState& before, const Settings& settings) {
+    const auto after = state_of(source, settings);
+    if (!after || after->files != before.files || after->stamps != before.stamps) {
+        return Error{ErrorCode::unavailable, "the source changed while it was read; try again", source.string()};
     }
     return {};
 }
@@ -160,11 +192,11 @@ make(const DataRequest& request, const Cache& cache, const Sources& sources, con
         }
         info.test_rows = test->rows;
         parts += fmt::format("{}\n{}\n", test->features_digest, test->target_digest);
-        if (auto same = check_unchanged(*request.test, *sources.test_stamp); !same) {
+        if (auto same = check_unchanged(*request.test, sources.test, settings); !same) {
             return std::move(same).error();
         }
     }
-    if (auto same = check_unchanged(request.train, sources.train_stamp); !same) {
+    if (auto same = check_unchanged(request.train, sources.train, settings); !same) {
         return std::move(same).error();
     }
     info.digest = sha256_hex(parts + wire::to_json(preprocessing).dump());

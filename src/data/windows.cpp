@@ -20,7 +20,6 @@ namespace {
 
 constexpr float no_sample = std::numeric_limits<float>::quiet_NaN();
 constexpr std::size_t rows_written_at_once = 256;
-constexpr std::int64_t first_data_row = 2; // of a file with a header, as in messages
 
 /// Rows of a file of encoded rows, by position. The file is gone at the end.
 class EncodedRows {
@@ -90,11 +89,18 @@ Result<void> encode_in_order(const std::filesystem::path& source,
 SeriesRows::SeriesRows(const RecipeWindows& windows, const UsedColumns& columns, std::string source)
     : windows_{windows}, columns_{columns}, source_{std::move(source)} {}
 
+std::int64_t SeriesRows::row_number(std::int64_t position) const {
+    const auto next = std::ranges::upper_bound(blocks_, position, {}, &std::pair<std::int64_t, std::int64_t>::first);
+    const auto& [first_position, first_row] = *std::prev(next); // the first block begins at 0
+    return first_row + position - first_position;
+}
+
 std::string SeriesRows::file_row(std::int64_t position, const std::string& column) const {
-    return place_in(source_, position + first_data_row, column);
+    return place_in(source_, row_number(position), column);
 }
 
 Result<void> SeriesRows::take(const TextBlock& block, std::span<const float> targets) {
+    blocks_.emplace_back(std::ssize(rows_), block.first_row);
     for (std::size_t i = 0; i < static_cast<std::size_t>(block.rows); ++i) {
         Row row{.position = std::ssize(rows_), .series = 0, .time = static_cast<double>(rows_.size())};
         if (const auto position = columns_.series_position()) {
@@ -130,8 +136,8 @@ Result<void> SeriesRows::order_rows() {
         return {};
     }
     return Error{ErrorCode::invalid_argument,
-                 fmt::format("the time is that of row {}{}",
-                             twice->position + first_data_row,
+                 fmt::format("the time is that of {}{}",
+                             row_in(source_, row_number(twice->position)),
                              columns_.series.empty()
                                  ? "; name the column that tells series apart in data.windows.series"
                                  : ", of the same series"),

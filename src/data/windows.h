@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace muster::data {
@@ -55,6 +56,7 @@ private:
     [[nodiscard]] Result<void> order_rows();
     [[nodiscard]] double median_step() const;
     void set_targets(std::span<const Row> series, double step, std::span<float> targets) const;
+    [[nodiscard]] std::int64_t row_number(std::int64_t position) const;
     [[nodiscard]] std::string file_row(std::int64_t position, const std::string& column) const;
 
     RecipeWindows windows_;
@@ -62,7 +64,8 @@ private:
     std::string source_;
     std::unordered_map<std::string, std::int64_t> series_;
     std::vector<Row> rows_;
-    std::vector<float> targets_; ///< by position in the source
+    std::vector<std::pair<std::int64_t, std::int64_t>> blocks_; ///< position and number of the first row of each block
+    std::vector<float> targets_;                                ///< by position in the source
 };
 
 /// Writes the rows of a source in the order of SeriesRows with the targets of the windows; `step` becomes theirs.

@@ -13,16 +13,19 @@ namespace muster::function {
 /// A row of the configuration.
 struct CatalogueEntry {
     std::string name;
-    std::filesystem::path file;
+    std::filesystem::path file; ///< or a folder of files
     bool may_leave{false};
 };
 
 /// The entries with size and digest of their content. One thread.
 class Catalogue {
 public:
-    explicit Catalogue(std::vector<CatalogueEntry> entries) : entries_{std::move(entries)} {}
+    explicit Catalogue(std::vector<CatalogueEntry> entries);
+    ~Catalogue();
+    Catalogue(Catalogue&&) noexcept;
+    Catalogue& operator=(Catalogue&&) noexcept;
 
-    /// Reads sizes and digests again where a file has changed (size or modification time). Files that cannot be read
+    /// Reads sizes and digests again where a file has changed (size or modification time). Sources that cannot be read
     /// are left out; their names are in `missing`.
     void refresh();
     [[nodiscard]] const std::vector<DataSource>& sources() const { return sources_; }
@@ -31,11 +34,7 @@ public:
     [[nodiscard]] Result<std::filesystem::path> file_of(const std::string& name) const;
 
 private:
-    struct Seen {
-        std::uintmax_t size{};
-        std::filesystem::file_time_type time{};
-        std::string digest{};
-    };
+    struct Seen;
     std::vector<CatalogueEntry> entries_;
     std::vector<Seen> seen_;
     std::vector<DataSource> sources_;

@@ -34,6 +34,7 @@ def tables(tmp_path_factory):
     return {
         "tiny/train": harness.write_table(folder / "train.csv", good),
         "tiny/test": harness.write_table(folder / "test.csv", harness.rows(80, seed=2)),
+        "parts/train": harness.write_parts(folder / "parts", good),
         "office/train": harness.write_office_table(folder / "office.csv", good),
         "office/test": harness.write_office_table(folder / "office-test.csv", harness.rows(80, seed=2)),
         "big/train": harness.write_table(folder / "big.csv", harness.rows(5000, seed=3)),

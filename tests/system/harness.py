@@ -14,13 +14,13 @@ from processes import (BIN, ROOT, START_SECONDS, STOP_SECONDS, Program, alive, b
                        muster_json, orphans, process_table, reap_orphans, wait_for)
 from trained import (HEADER, OWN, REPOSITORY, forecast_recipe, function_dn, process_dn, recipe, report_dn,
                      request_attributes, request_dn, rows, text_recipe, write_latin1, write_messages, write_office_table,
-                     write_series, write_table, write_text)
+                     write_parts, write_series, write_table, write_text)
 
 __all__ = ["BIN", "FLAT", "HEADER", "MERGE", "OWN", "REPOSITORY", "ROOT", "START_SECONDS", "STOP_SECONDS", "TREE",
            "Answer", "Authority", "Client", "Program", "Site", "alive", "become_subreaper", "descendants",
            "forecast_recipe", "function_dn", "muster", "muster_json", "orphans", "path_of", "process_dn",
            "process_table", "reap_orphans", "recipe", "report_dn", "request_attributes", "request_dn", "rows",
-           "text_recipe", "wait_for", "write_latin1", "write_messages", "write_office_table", "write_series", "write_table",
+           "text_recipe", "wait_for", "write_latin1", "write_messages", "write_office_table", "write_parts", "write_series", "write_table",
            "write_text"]
 
 JOB_SECONDS = 60.0

@@ -279,3 +279,15 @@ def test_a_table_of_another_dialect_gives_the_same_model(site, report):
     office = site.run_json("report", "office")
     for rows in ("training", "validation", "test"):
         assert office["metrics"][rows] == pytest.approx(report["metrics"][rows], rel=1e-6)
+
+
+def test_a_folder_of_files_of_other_kinds_gives_the_same_model(site, report):
+    """CSV, Parquet and Arrow IPC, one after the other; a file that is still being written does not count."""
+    data = {"source": "parts/train", "test": "tiny/test", "target": "delay", "exclude": ["run"], "validation": 0.2}
+    site.add_recipe(recipe("parts", "muster:parts", data=data))
+    site.client().put(request_dn("parts"), request_attributes(aIMLInferenceName="muster:parts"))
+    site.wait_status("parts", "FINISHED")
+    site.wait_connected()
+    parts = site.run_json("report", "parts")
+    for rows in ("training", "validation", "test"):
+        assert parts["metrics"][rows] == pytest.approx(report["metrics"][rows], rel=1e-6)

@@ -62,6 +62,22 @@ def write_table(path, lines, header=HEADER):
     return path
 
 
+def write_parts(folder, lines):
+    """The same in three files of three kinds, and one that is still being written."""
+    import pyarrow.csv
+    import pyarrow.feather
+    import pyarrow.parquet
+
+    folder = pathlib.Path(folder)
+    folder.mkdir()
+    thirds = [lines[:100], lines[100:250], lines[250:]]
+    write_table(folder / "part-0.csv", thirds[0])
+    for number, write in ((1, pyarrow.parquet.write_table), (2, pyarrow.feather.write_feather)):
+        table = pyarrow.csv.read_csv(write_table(folder / "_new.csv", thirds[number]))
+        write(table, folder / f"part-{number}")
+    return folder
+
+
 def write_office_table(path, lines):
     """The same as an office program with a comma for decimals writes it: semicolons, CR LF, Latin-1."""
     office = [";".join(cell.replace(".", ",") for cell in line.split(",")) for line in lines]
