@@ -19,7 +19,9 @@ def checked_input(each):
     """An entry of `inputs` whose members have the types that they should have."""
     good = isinstance(each, dict) and isinstance(each.get("name"), str) and isinstance(each.get("missing_flag"), bool)
     if good and each.get("kind") == "number":
-        good = all(is_number(each.get(key)) for key in ("fill", "mean", "scale"))
+        clip = each.get("clip", [0.0, 1.0])
+        good = (all(is_number(each.get(key)) for key in ("fill", "mean", "scale")) and isinstance(each.get("log", False), bool)
+                and isinstance(clip, list) and len(clip) == 2 and all(is_number(limit) for limit in clip))
     elif good and each.get("kind") == "date":
         pass
     elif good and each.get("kind") == "category":
@@ -97,12 +99,27 @@ class Table:
             row = graph.add("Gather", row, graph.constant(wanted), axis=1)
         return row, len(columns)
 
+    def _transformed(self, graph, numbers):
+        """Numbers within their limits, of some the logarithm: sign(x) ln(1 + |x|)."""
+        limits = [each.get("clip", [-math.inf, math.inf]) for each in self.numbers]
+        if any(math.isfinite(low) for low, _ in limits):
+            numbers = graph.add("Max", numbers, graph.constant([low for low, _ in limits], numpy.float64))
+            numbers = graph.add("Min", numbers, graph.constant([high for _, high in limits], numpy.float64))
+        if any(each.get("log") for each in self.numbers):
+            one = graph.constant(1.0, numpy.float64)
+            logarithm = graph.add("Mul", graph.add("Sign", numbers),
+                                  graph.add("Log", graph.add("Add", one, graph.add("Abs", numbers))))
+            chosen = graph.constant([bool(each.get("log")) for each in self.numbers], numpy.bool_)
+            numbers = graph.add("Where", chosen, logarithm, numbers)
+        return numbers
+
     def _encode_numbers(self, graph, pieces, columns):
         numbers = graph.input("numbers", TensorProto.DOUBLE, ["rows", len(self.numbers)])
         fill, mean, scale = (graph.constant([each[key] for each in self.numbers], numpy.float64)
                              for key in ("fill", "mean", "scale"))
         missing = graph.add("IsNaN", numbers)
-        values = graph.add("Div", graph.add("Sub", graph.add("Where", missing, fill, numbers), mean), scale)
+        known = self._transformed(graph, numbers)
+        values = graph.add("Div", graph.add("Sub", graph.add("Where", missing, fill, known), mean), scale)
         plain = [i for i, each in enumerate(self.numbers) if each["kind"] == "number"]
         if plain:
             pieces.append(graph.cast(graph.add("Gather", values, graph.constant(plain), axis=1), TensorProto.FLOAT))

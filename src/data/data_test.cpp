@@ -71,6 +71,33 @@ TEST_F(Encoding, standardises_numbers_and_spreads_categories) {
     EXPECT_EQ(how.target.median, 15);
 }
 
+TEST_F(Encoding, keeps_numbers_within_limits_and_takes_logarithms) {
+    auto how = recipe();
+    how.data.log = {"delay_*", "load"};
+    how.data.clip = {{"load", 0, 7}};
+    const auto made = encode("delay_1,load,x,y\n0,-5,1,1\n-3,700,2,1\n", how);
+    ASSERT_TRUE(made) << made.error().text();
+    const auto learnt = learned(*made);
+    EXPECT_EQ(learnt.inputs[0].transform, (NumberTransform{.log = true}));
+    EXPECT_EQ(learnt.inputs[1].transform, (NumberTransform{.low = 0, .high = 7, .log = true}));
+    EXPECT_EQ(learnt.inputs[2].transform, NumberTransform{});
+    EXPECT_DOUBLE_EQ(learnt.inputs[0].mean, -std::log(4.0) / 2);
+    EXPECT_DOUBLE_EQ(learnt.inputs[1].mean, std::log(8.0) / 2);
+    EXPECT_EQ(floats(made->folder / "train.features"), (Floats{1, -1, -1, -1, 1, 1}));
+
+    how.data.log = {"lod"};
+    EXPECT_EQ(encode("load,y\n1,1\n", how).error().where, "/data/log/0");
+    EXPECT_EQ(encode("load,y\n1,1\n", how).error().nearest, "load");
+    how.data.log = {"cell"};
+    how.data.clip = {};
+    const auto text = encode("cell,y\na,1\n", how);
+    ASSERT_FALSE(text);
+    EXPECT_NE(text.error().text().find("are for numbers"), std::string::npos) << text.error().text();
+    how.data.log = {};
+    how.data.clip = {{"cells", 0, 1}};
+    EXPECT_EQ(encode("cell,y\na,1\n", how).error().where, "/data/clip/cells");
+}
+
 TEST_F(Encoding, turns_dates_with_the_day_and_the_week) {
     // 1970-01-01 began a day and, as weeks are counted here, a week.
     const auto made =

@@ -72,7 +72,8 @@ Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& t
                 input.name, row, fmt::format("{} is not a finite number, as in training", excerpt(cell_text)));
         }
         const bool missing = cell.kind == CellKind::missing;
-        const auto value = static_cast<float>(((missing ? input.fill : cell.value) - input.mean) / input.scale);
+        const double number = missing ? input.fill : input.transform(cell.value);
+        const auto value = static_cast<float>((number - input.mean) / input.scale);
         if (!std::isfinite(value)) {
             return refusal(input.name, row, fmt::format("{} is too far from the training rows", excerpt(cell_text)));
         }

@@ -50,6 +50,36 @@ Result<void> check_history(const RecipeHistory& history, const std::vector<std::
     return {};
 }
 
+/// What the recipe says of the numbers of each of these inputs. Errors: invalid_argument with the place in the recipe
+/// and the nearest name, for a column in data.log or data.clip that is none of them.
+Result<std::vector<NumberTransform>> transforms_of(const RecipeData& recipe, const std::vector<std::string>& inputs) {
+    std::vector<NumberTransform> transforms(inputs.size());
+    for (std::size_t i = 0; i < recipe.log.size(); ++i) {
+        const std::string& wanted = recipe.log[i];
+        const bool prefix = wanted.ends_with('*');
+        const std::string begin = wanted.substr(0, wanted.size() - (prefix ? 1 : 0));
+        bool found = false;
+        for (std::size_t input = 0; input < inputs.size(); ++input) {
+            const bool meant = prefix ? inputs[input].starts_with(begin) : inputs[input] == wanted;
+            transforms[input].log = transforms[input].log || meant;
+            found = found || meant;
+        }
+        if (!found) {
+            return not_allowed(fmt::format("/data/log/{}", i), wanted, inputs);
+        }
+    }
+    for (const RecipeClip& clip : recipe.clip) {
+        const auto input = std::ranges::find(inputs, clip.column);
+        if (input == inputs.end()) {
+            return not_allowed("/data/clip/" + clip.column, clip.column, inputs);
+        }
+        NumberTransform& transform = transforms[static_cast<std::size_t>(input - inputs.begin())];
+        transform.low = clip.low;
+        transform.high = clip.high;
+    }
+    return transforms;
+}
+
 /// Middle of the sorted values; the mean of the two middle ones when their number is even.
 double median_of(std::vector<double>& values) {
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -133,6 +163,11 @@ Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std
                      "every column but the target is excluded: nothing to learn from",
                      "/data/exclude"};
     }
+    auto transforms = transforms_of(recipe, used.all_inputs());
+    if (!transforms) {
+        return std::move(transforms).error();
+    }
+    used.transforms = std::move(*transforms);
     return used;
 }
 
@@ -150,9 +185,10 @@ void ColumnFacts::take(std::string_view text, std::int64_t row) {
     case CellKind::number: {
         ++numbers_;
         // Welford: exact enough for large values with a small spread, such as coordinates.
-        const double step = cell.value - mean_;
+        const double value = transform_(cell.value);
+        const double step = value - mean_;
         mean_ += step / static_cast<double>(numbers_);
-        squares_ += step * (cell.value - mean_);
+        squares_ += step * (value - mean_);
         break;
     }
     case CellKind::not_finite:
@@ -186,12 +222,13 @@ std::vector<std::string> ColumnFacts::categories() const {
 }
 
 Learner::Learner(const UsedColumns& columns, const Recipe& recipe, const Settings& settings, std::string source)
-    : inputs_{columns.all_inputs()}, target_{columns.target}, task_{task_of(recipe)},
-      windows_{recipe.data.windows.has_value()}, settings_{settings}, source_{std::move(source)},
-      facts_(inputs_.size() + 1, ColumnFacts{settings.categories_max}) {
-    for (const auto& name : inputs_) {
-        forced_category_.push_back(contains(recipe.data.categorical, name));
+    : inputs_{columns.all_inputs()}, target_{columns.target}, transforms_{columns.transforms}, task_{task_of(recipe)},
+      windows_{recipe.data.windows.has_value()}, settings_{settings}, source_{std::move(source)} {
+    for (std::size_t input = 0; input < inputs_.size(); ++input) {
+        forced_category_.push_back(contains(recipe.data.categorical, inputs_[input]));
+        facts_.emplace_back(settings.categories_max, transforms_[input]);
     }
+    facts_.emplace_back(settings.categories_max); // of the target
 }
 
 void Learner::take(const TextBlock& block) {
@@ -241,10 +278,16 @@ Result<InputColumn> Learner::input_column(std::size_t position) const {
         if (auto checked = check_numbers(facts, column.name); !checked) {
             return std::move(checked).error();
         }
+        column.transform = transforms_[position];
         column.mean = facts.mean();
         column.fill = facts.mean();
         column.scale = facts.scale();
         return column;
+    }
+    if (transforms_[position] != NumberTransform{}) {
+        return refusal(column.name,
+                       facts.first_text().row,
+                       "data.log and data.clip are for numbers, which this column does not hold");
     }
     if (!forced_category_[position] && facts.all_dates()) {
         column.kind = ColumnKind::date;

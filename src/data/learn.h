@@ -22,9 +22,10 @@ struct UsedColumns {
     RecipeCsv csv{};                 ///< how they are written
     std::vector<std::string> inputs; ///< in the order of the header; with windows the target is one of them
     std::optional<RecipeHistory> history{};
-    std::vector<std::string> derived{}; ///< inputs that come from the history, after the others
-    std::string time{};                 ///< orders the rows of windows, an input where it is a date; empty: none
-    std::string series{};               ///< of windows; empty: none
+    std::vector<std::string> derived{};        ///< inputs that come from the history, after the others
+    std::vector<NumberTransform> transforms{}; ///< of all_inputs(), where they are numbers
+    std::string time{};                        ///< orders the rows of windows, an input where it is a date; empty: none
+    std::string series{};                      ///< of windows; empty: none
     std::string target;
 
     /// Inputs of the source, time, series, then the target: the order in which source.h is asked for them.
@@ -37,14 +38,16 @@ struct UsedColumns {
 };
 
 /// Applies the recipe to a header. Errors: invalid_argument with the place in the recipe and the nearest name, for a
-/// target, an exclusion, a category, or a column of windows or history that is not in the header, an excluded target,
-/// no input left.
+/// target, an exclusion, a category, a transform, or a column of windows or history that is not in the header, an
+/// excluded target, no input left.
 [[nodiscard]] Result<UsedColumns> used_columns(const RecipeData& recipe, const std::vector<std::string>& header);
 
 /// What was seen in one column so far.
 class ColumnFacts {
 public:
-    explicit ColumnFacts(std::size_t categories_max) : categories_max_{categories_max} {}
+    /// `transform` is applied to numbers before they count.
+    explicit ColumnFacts(std::size_t categories_max, NumberTransform transform = {})
+        : transform_{transform}, categories_max_{categories_max} {}
     void take(std::string_view text, std::int64_t row);
 
     /// Where something was first seen; row 0: never.
@@ -71,6 +74,7 @@ private:
         using is_transparent = void;
         std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
     };
+    NumberTransform transform_;
     std::size_t categories_max_;
     std::int64_t numbers_{};
     std::int64_t texts_{};
@@ -107,6 +111,7 @@ private:
 
     std::vector<std::string> inputs_;
     std::string target_;
+    std::vector<NumberTransform> transforms_;
     std::vector<bool> forced_category_;
     TaskKind task_;
     bool windows_;

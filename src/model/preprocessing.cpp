@@ -1,6 +1,16 @@
 #include "model/preprocessing.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 namespace muster {
+
+double NumberTransform::operator()(double value) const {
+    constexpr double most = std::numeric_limits<double>::max();
+    const double kept = std::min(std::max(value, low.value_or(-most)), high.value_or(most));
+    return log ? std::copysign(std::log1p(std::abs(kept)), kept) : kept;
+}
 
 std::int64_t encoded_columns(const InputColumn& input) {
     const std::int64_t flag = input.missing_flag ? 1 : 0;

@@ -13,7 +13,17 @@ namespace muster {
 
 enum class ColumnKind { number, category, token, date };
 
-/// One input column. Encoded columns, in this order for each input: number -> (value - mean) / scale,
+/// What becomes of a number before it is standardised: it is kept within limits, then its logarithm may be taken.
+struct NumberTransform {
+    std::optional<double> low{};  ///< smaller values become this one
+    std::optional<double> high{}; ///< larger values become this one
+    bool log{};                   ///< sign(value) ln(1 + |value|)
+
+    [[nodiscard]] double operator()(double value) const;
+    bool operator==(const NumberTransform&) const = default;
+};
+
+/// One input column. Encoded columns, in this order for each input: number -> (transform(value) - mean) / scale,
 /// one column; category -> one 0/1 column for each entry of `categories`, all zero for an unknown one.
 /// With `missing_flag`, one more 0/1 column follows that says "was missing". A missing number becomes
 /// `fill` first; a missing category is all zero. date -> four columns that turn with the time of the day and of the
@@ -23,8 +33,9 @@ enum class ColumnKind { number, category, token, date };
 struct InputColumn {
     std::string name;
     ColumnKind kind{ColumnKind::number};
+    NumberTransform transform{};           ///< number
     double fill{};                         ///< number: the training mean
-    double mean{};                         ///< number
+    double mean{};                         ///< number: of transformed values, as `fill` and `scale`
     double scale{1.0};                     ///< number: training standard deviation, 1 when that is 0
     std::vector<std::string> categories{}; ///< category: sorted, as seen in training
     bool missing_flag{};                   ///< whether missing values were seen in training

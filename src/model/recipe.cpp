@@ -95,8 +95,9 @@ Result<void> check_model(const Recipe& recipe) {
     if (family == "transformer" && recipe.model.width % (2 * recipe.model.heads) != 0) {
         return wrong("/model/heads", "the width must be a multiple of twice the heads: each reads pairs of numbers");
     }
-    if (!recipe.data.exclude.empty() || !recipe.data.categorical.empty()) {
-        return wrong("/data", "a text has no columns to exclude or to treat as categories");
+    if (!recipe.data.exclude.empty() || !recipe.data.categorical.empty() || !recipe.data.log.empty() ||
+        !recipe.data.clip.empty()) {
+        return wrong("/data", "a text has no columns to exclude, to treat as categories or to transform");
     }
     return {};
 }

@@ -52,6 +52,15 @@ struct RecipeCsv {
     bool operator==(const RecipeCsv&) const = default;
 };
 
+/// An input that is kept within limits: one impossible value must not rule its scale.
+struct RecipeClip {
+    std::string column;
+    double low{};
+    double high{};
+
+    bool operator==(const RecipeClip&) const = default;
+};
+
 /// Which rows of a table are kept for validation: some by chance, or the last ones. Of a text or a series it is always
 /// the end.
 enum class ValidationKind { random, end };
@@ -67,6 +76,8 @@ struct RecipeData {
     RecipeCsv csv{};                        ///< how tables are written
     std::vector<std::string> exclude{};     ///< columns that are not inputs
     std::vector<std::string> categorical{}; ///< numeric-looking columns to treat as categories
+    std::vector<std::string> log{};         ///< inputs whose logarithm is taken; "delay_*" are all that begin so
+    std::vector<RecipeClip> clip{};         ///< by column
     double validation{0.1};                 ///< part of the rows kept for validation, 0 to 0.9
     ValidationKind validation_rows{ValidationKind::random};
 };

@@ -182,6 +182,21 @@ Json to_json(const RecipeCsv& csv) {
     return json;
 }
 
+std::vector<RecipeClip> clip_of(Fields fields, Fields& parent) {
+    std::vector<RecipeClip> clips;
+    for (const auto& [column, none] : fields.json().items()) {
+        const Json* limits = fields.raw(column);
+        if (!limits->is_array() || limits->size() != 2 || !limits->at(0).is_number() || !limits->at(1).is_number() ||
+            limits->at(0).get<double>() >= limits->at(1).get<double>()) {
+            fields.fail(column, "[low, high] is expected, two numbers, the smaller one first");
+            break;
+        }
+        clips.push_back({column, limits->at(0).get<double>(), limits->at(1).get<double>()});
+    }
+    parent.absorb(std::move(fields));
+    return clips;
+}
+
 RecipeData data_of(Fields fields, Fields& parent) {
     RecipeData data;
     data.source = fields.text("source");
@@ -203,6 +218,8 @@ RecipeData data_of(Fields fields, Fields& parent) {
     }
     data.exclude = fields.texts("exclude");
     data.categorical = fields.texts("categorical");
+    data.log = fields.texts("log");
+    data.clip = clip_of(fields.child("clip"), fields);
     data.validation = fields.real("validation", 0.0, 0.9, data.validation);
     data.validation_rows = fields.choice<ValidationKind>("validation_rows", validation_names(), data.validation_rows);
     parent.absorb(std::move(fields));
@@ -296,6 +313,12 @@ Json to_json(const RecipeData& data) {
               {"validation", data.validation}};
     if (data.csv != RecipeCsv{}) { // else recipes from before it keep their digests
         json["csv"] = to_json(data.csv);
+    }
+    if (!data.log.empty()) {
+        json["log"] = data.log;
+    }
+    for (const RecipeClip& clip : data.clip) {
+        json["clip"][clip.column] = {clip.low, clip.high};
     }
     if (data.history) {
         json["history"] = to_json(*data.history);

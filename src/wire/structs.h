@@ -67,7 +67,36 @@ inline void from_json(const nlohmann::json& json, Roster& roster) {
         throw nlohmann::json::other_error::create(500, "roster: " + checked.error().message, &json);
     }
 }
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(InputColumn, name, kind, fill, mean, scale, categories, missing_flag)
+/// By hand: what does nothing to a number is left out.
+inline void to_json(nlohmann::json& json, const InputColumn& input) {
+    json = {{"name", input.name},
+            {"kind", input.kind},
+            {"fill", input.fill},
+            {"mean", input.mean},
+            {"scale", input.scale},
+            {"categories", input.categories},
+            {"missing_flag", input.missing_flag}};
+    if (input.transform.low && input.transform.high) {
+        json["clip"] = {*input.transform.low, *input.transform.high};
+    }
+    if (input.transform.log) {
+        json["log"] = true;
+    }
+}
+inline void from_json(const nlohmann::json& json, InputColumn& input) {
+    json.at("name").get_to(input.name);
+    json.at("kind").get_to(input.kind);
+    json.at("fill").get_to(input.fill);
+    json.at("mean").get_to(input.mean);
+    json.at("scale").get_to(input.scale);
+    json.at("categories").get_to(input.categories);
+    json.at("missing_flag").get_to(input.missing_flag);
+    input.transform = {.log = json.value("log", false)};
+    if (json.contains("clip")) {
+        input.transform.low = json.at("clip").at(0).get<double>();
+        input.transform.high = json.at("clip").at(1).get<double>();
+    }
+}
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TargetColumn, name, kind, mean, scale, median, categories)
 NLOHMANN_JSON_SERIALIZE_ENUM(HistoryStatistic,
                              {{HistoryStatistic::mean, "mean"},

@@ -146,12 +146,21 @@ TEST(Recipe, with_a_history_says_what_is_derived_and_what_does_not_fit) {
     json["data"]["history"] = history;
     json["data"]["validation_rows"] = "end";
     json["report_by"] = {"cell_id"};
+    json["data"]["log"] = {"delay_ms_*"};
+    json["data"]["clip"] = {{"velocity", {0, 60}}};
     const auto recipe = recipe_from_json(json);
     ASSERT_TRUE(recipe.ok()) << recipe.error().text();
     EXPECT_EQ(recipe->data.history->statistics,
               (std::vector<HistoryStatistic>{HistoryStatistic::mean, HistoryStatistic::maximum}));
     EXPECT_EQ(recipe->data.validation_rows, ValidationKind::end);
     EXPECT_EQ(recipe->report_by, (std::vector<std::string>{"cell_id"}));
+    EXPECT_EQ(recipe->data.log, (std::vector<std::string>{"delay_ms_*"}));
+    EXPECT_EQ(recipe->data.clip, (std::vector<RecipeClip>{{"velocity", 0.0, 60.0}}));
+    for (const Json& limits : {Json{5, 5}, Json{1}, Json{"a", "b"}, Json(3)}) {
+        Json other = json;
+        other["data"]["clip"]["velocity"] = limits;
+        EXPECT_EQ(recipe_from_json(other).error().where, "/data/clip/velocity") << limits;
+    }
     EXPECT_EQ(recipe_from_json(to_json(*recipe))->digest, recipe->digest);
 
     const auto refused = [&](const Json& change, const char* where) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <limits>
 #include <string>
 #include <system_error>
 #include <vector>
@@ -22,6 +23,8 @@ def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
     rows = numbers.size(0)
     values = numbers.to(7)
     missing = torch.isnan(values)
+    values = torch.minimum(torch.maximum(values, self.low), self.high)
+    values = torch.where(self.logged, torch.sign(values) * torch.log1p(values.abs()), values)
     values = (torch.where(missing, self.fill, values) - self.mean) / self.scale
     encoded = torch.zeros([rows, self.columns], dtype=7)
     encoded.index_copy_(1, self.number_columns, values)
@@ -96,11 +99,16 @@ void attribute(torch::jit::Module& module, const char* name, const std::string& 
     module.register_attribute(name, c10::StringType::get(), text);
 }
 
+constexpr double no_limit = std::numeric_limits<double>::infinity();
+
 /// Registers what encode() needs: where each input goes in an encoded row.
 void register_encoding(torch::jit::Module& module, const Preprocessing& preprocessing) {
     std::vector<std::string> number_names;
     std::vector<std::string> category_names;
     std::vector<std::string> input_names;
+    std::vector<double> low;
+    std::vector<double> high;
+    std::vector<double> logged;
     std::vector<double> fill;
     std::vector<double> mean;
     std::vector<double> scale;
@@ -127,6 +135,9 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
                 date_names.push_back(input.name);
             }
             number_names.push_back(input.name);
+            low.push_back(input.transform.low.value_or(-no_limit));
+            high.push_back(input.transform.high.value_or(no_limit));
+            logged.push_back(input.transform.log ? 1.0 : 0.0);
             fill.push_back(input.fill);
             mean.push_back(input.mean);
             scale.push_back(input.scale);
@@ -150,6 +161,9 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
         }
         column += input.missing_flag ? 1 : 0;
     }
+    module.register_buffer("low", at::tensor(low, at::kDouble));
+    module.register_buffer("high", at::tensor(high, at::kDouble));
+    module.register_buffer("logged", at::tensor(logged, at::kDouble).to(at::kBool));
     module.register_buffer("fill", at::tensor(fill, at::kDouble));
     module.register_buffer("mean", at::tensor(mean, at::kDouble));
     module.register_buffer("scale", at::tensor(scale, at::kDouble));

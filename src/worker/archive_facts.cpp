@@ -28,14 +28,19 @@ std::vector<std::string> texts_of(const c10::IValue& list) {
     return texts;
 }
 
-/// A list of numbers that the archive keeps as a tensor.
-std::vector<double> numbers_of(const torch::jit::Module& archive, const char* name) {
+/// A list of numbers that the archive keeps as a tensor; they may be infinite.
+std::vector<double> limits_of(const torch::jit::Module& archive, const char* name) {
     const at::Tensor wide = archive.attr(name).toTensor().to(at::kDouble).contiguous();
     if (wide.dim() != 1) {
         throw std::invalid_argument{std::string{name} + " is no list of numbers"};
     }
     const auto* first = wide.const_data_ptr<double>();
-    std::vector<double> numbers(first, first + wide.numel());
+    return {first, first + wide.numel()};
+}
+
+/// A list of finite numbers.
+std::vector<double> numbers_of(const torch::jit::Module& archive, const char* name) {
+    std::vector<double> numbers = limits_of(archive, name);
     if (!std::ranges::all_of(numbers, [](double number) { return std::isfinite(number); })) {
         throw std::invalid_argument{std::string{name} + " holds a number that is not finite"};
     }
@@ -70,6 +75,11 @@ public:
           fill_{numbers_of(archive, "fill")}, mean_{numbers_of(archive, "mean")}, scale_{numbers_of(archive, "scale")},
           number_columns_{numbers_of(archive, "number_columns")}, flagged_{numbers_of(archive, "flagged")},
           flag_columns_{numbers_of(archive, "flag_columns")}, archive_{archive} {
+        if (archive.hasattr("logged")) { // not in archives from before numbers were transformed
+            low_ = limits_of(archive, "low");
+            high_ = limits_of(archive, "high");
+            logged_ = numbers_of(archive, "logged");
+        }
         if (archive.hasattr("dates")) { // not in archives from before dates were inputs
             dates_ = numbers_of(archive, "dates");
             date_columns_ = numbers_of(archive, "date_columns");
@@ -99,6 +109,7 @@ private:
         const auto date = std::ranges::find(dates_, static_cast<double>(i));
         if (date == dates_.end()) {
             input.update({{"kind", "number"}, {"fill", fill_.at(i)}, {"mean", mean_.at(i)}, {"scale", scale_.at(i)}});
+            add_transform(input, i);
             ++column_;
         } else {
             input["kind"] = "date";
@@ -112,6 +123,17 @@ private:
         if (flag != flagged_.end()) {
             const auto place = static_cast<std::size_t>(flag - flagged_.begin());
             expect(column_++, static_cast<std::int64_t>(flag_columns_.at(place)), input["name"]);
+        }
+    }
+    void add_transform(json& input, std::size_t i) const {
+        if (logged_.empty()) {
+            return;
+        }
+        if (std::isfinite(low_.at(i)) && std::isfinite(high_.at(i))) {
+            input["clip"] = {low_.at(i), high_.at(i)};
+        }
+        if (logged_.at(i) != 0.0) {
+            input["log"] = true;
         }
     }
     void add_category(json& input, std::size_t i) {
@@ -129,6 +151,9 @@ private:
 
     std::vector<std::string> number_names_;
     std::vector<std::string> category_names_;
+    std::vector<double> low_;
+    std::vector<double> high_;
+    std::vector<double> logged_;
     std::vector<double> fill_;
     std::vector<double> mean_;
     std::vector<double> scale_;

@@ -120,6 +120,26 @@ TEST_F(ArchiveHistory, is_found_in_the_columns_of_a_table) {
     EXPECT_FALSE(predict_rows(*model, *parse_csv("x,y,back,who\n1,,,a\n")).ok());
 }
 
+TEST_F(ArchiveHistory, is_transformed_like_other_numbers) {
+    const RecipeHistory last{.value = "y", .now = "t", .last = 1};
+    const Preprocessing preprocessing{
+        .inputs = {{.name = "x", .transform = {.low = 0.0, .high = 7.0}},
+                   {.name = "y_last_1", .transform = {.log = true}, .fill = 5.0, .mean = 1.0, .scale = 2.0}},
+        .target = {.name = "y"},
+        .history = last};
+    const Recipe recipe{.name = "r", .data = {.source = "s", .target = "y"}, .model = {.hidden = {}}};
+    const auto program = ModelProgram::build(recipe, preprocessing);
+    ASSERT_TRUE(program.ok()) << program.error().text();
+    program->export_archive(path());
+    auto archive = load();
+    const c10::List<c10::List<std::string>> none_at_all;
+    const at::Tensor numbers = at::tensor({9., -3., 1., -9., 0., 2.}, at::kDouble).reshape({2, 3}); // x, y, t
+    const at::Tensor derived = archive.get_method("derive")({numbers, none_at_all}).toTensor();
+    const at::Tensor encoded = archive.get_method("encode")({derived, none_at_all}).toTensor();
+    const at::Tensor expected = at::tensor({7., 2., 0., (-std::log(4.0) - 1.0) / 2.0}, at::kFloat).reshape({2, 2});
+    EXPECT_TRUE(at::allclose(encoded, expected)) << encoded;
+}
+
 TEST_F(ArchiveHistory, may_have_neither_groups_nor_delays) {
     write({.value = "y", .now = "t", .last = 1});
     const auto model = ExportedModel::load(path());

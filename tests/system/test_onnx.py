@@ -1,5 +1,6 @@
 """muster_onnx alone: what it makes of weights, and that it believes nothing of a file."""
 import json
+import math
 import pathlib
 import struct
 import subprocess
@@ -68,6 +69,18 @@ def test_weights_become_a_model_that_runs(tmp_path):
     opened = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
     assert [each.name for each in opened.get_inputs()] == ["numbers"]
     assert opened.run(None, {"numbers": numpy.array([[1.0], [3.0]])})[0].tolist() == [[2.5], [6.5]]
+
+
+def test_numbers_are_transformed_as_in_training(tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (packaging/python.txt)")
+    import numpy
+
+    number = {**NUMBER, "clip": [-20.0, 10.0], "log": True}
+    done = convert(tmp_path, file_of({"__metadata__": metadata(**preprocessing(inputs=[number])), **GOOD}))
+    assert done.returncode == 0, done.stderr
+    opened = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
+    outputs = opened.run(None, {"numbers": numpy.array([[20.0], [-3.0]])})[0]
+    assert outputs[:, 0].tolist() == pytest.approx([2 * math.log(11) + 0.5, -2 * math.log(4) + 0.5])
 
 
 @pytest.mark.parametrize("content,words", [

@@ -173,7 +173,7 @@ int demo(Context& context, const Options& options) {
     if (!site) {
         return interrupted() ? exit_timeout : report(site.error());
     }
-    say("==> a request to learn 5G end-to-end delay from real measurements (MAE 3.6 ms or better) is submitted");
+    say("==> a request to learn 5G end-to-end delay from real measurements (MAE 3.0 ms or better) is submitted");
     auto dn = submit_example(site->client(), *example);
     if (!dn) {
         return report(dn.error());
