@@ -292,6 +292,11 @@ csv_header(const std::filesystem::path& file, const RecipeCsv& csv, const Settin
     return source ? Result<std::vector<std::string>>{std::move(source->header)} : std::move(source).error();
 }
 
+Result<CsvDialect> csv_dialect(const std::filesystem::path& file, const RecipeCsv& csv, const Settings& settings) {
+    const auto source = open_source(file, csv, settings);
+    return source ? Result<CsvDialect>{source->dialect} : source.error();
+}
+
 Result<void> read_csv_rows(const std::filesystem::path& path,
                            const RecipeCsv& csv,
                            const std::vector<std::string>& columns,

@@ -1,6 +1,7 @@
 /// One file of CSV or gzipped CSV, read block by block in constant memory.
 #pragma once
 
+#include "base/csv_dialect.h"
 #include "base/result.h"
 #include "data/settings.h"
 #include "data/text_block.h"
@@ -18,6 +19,10 @@ namespace muster::data {
 /// Errors: not_found; invalid_argument (not a table: empty, broken gzip, a header that looks like data).
 [[nodiscard]] Result<std::vector<std::string>>
 csv_header(const std::filesystem::path& file, const RecipeCsv& csv, const Settings& settings);
+
+/// Returns the dialect that a file is read in: what `csv` says, and what is guessed. Errors: those of csv_header.
+[[nodiscard]] Result<CsvDialect>
+csv_dialect(const std::filesystem::path& file, const RecipeCsv& csv, const Settings& settings);
 
 /// Reads all rows of the named columns, which the header must have. Errors: those of csv_header; invalid_argument with
 /// the row's number for a row with too few or too many cells, or that does not end within a block, and with the column

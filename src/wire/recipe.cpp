@@ -168,20 +168,6 @@ Json to_json(const RecipeHistory& history) {
             {"since_last", history.since_last}};
 }
 
-Json to_json(const RecipeCsv& csv) {
-    Json json{{"encoding", name_in(encoding_names(), csv.encoding)}};
-    if (csv.delimiter) {
-        json["delimiter"] = name_in(delimiter_names(), *csv.delimiter);
-    }
-    if (csv.decimal) {
-        json["decimal"] = name_in(decimal_names(), *csv.decimal);
-    }
-    if (csv.header) {
-        json["header"] = *csv.header;
-    }
-    return json;
-}
-
 std::vector<RecipeClip> clip_of(Fields fields, Fields& parent) {
     std::vector<RecipeClip> clips;
     for (const auto& [column, none] : fields.json().items()) {
@@ -312,7 +298,7 @@ Json to_json(const RecipeData& data) {
               {"categorical", data.categorical},
               {"validation", data.validation}};
     if (data.csv != RecipeCsv{}) { // else recipes from before it keep their digests
-        json["csv"] = to_json(data.csv);
+        json["csv"] = wire::to_json(data.csv);
     }
     if (!data.log.empty()) {
         json["log"] = data.log;
@@ -378,6 +364,28 @@ Json to_json(const RecipeOptimizer& optimizer) {
 }
 
 } // namespace
+
+Json to_json(const RecipeCsv& csv) {
+    Json json{{"encoding", name_in(encoding_names(), csv.encoding)}};
+    if (csv.delimiter) {
+        json["delimiter"] = name_in(delimiter_names(), *csv.delimiter);
+    }
+    if (csv.decimal) {
+        json["decimal"] = name_in(decimal_names(), *csv.decimal);
+    }
+    if (csv.header) {
+        json["header"] = *csv.header;
+    }
+    return json;
+}
+
+Result<RecipeCsv> csv_from_json(const Json& json) {
+    static const Json nothing = Json::object();
+    Fields outer{nothing, ""};
+    RecipeCsv csv = csv_of(Fields{json, ""}, outer);
+    auto done = outer.finish();
+    return done ? Result<RecipeCsv>{csv} : std::move(done).error();
+}
 
 Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
     Fields fields{json, "", places};

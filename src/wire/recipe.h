@@ -7,6 +7,10 @@
 
 namespace muster::wire {
 
+/// Reads what a recipe says of CSV (data.csv). Errors: as recipe_from_json.
+[[nodiscard]] Result<RecipeCsv> csv_from_json(const Json& json);
+[[nodiscard]] Json to_json(const RecipeCsv& csv);
+
 /// Reads a recipe, checks it (model's check()) and sets its digest. `places` gives file positions to errors.
 /// Errors: invalid_argument with the place, the allowed values and the nearest match.
 [[nodiscard]] Result<Recipe> recipe_from_json(const Json& json, const Places* places = nullptr);

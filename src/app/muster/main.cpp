@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
     add_follow(context);
     add_cancel(context);
     add_recipe(context);
+    add_data(context);
     add_model(context);
     add_producer(context);
     add_function(context);

@@ -1,8 +1,12 @@
 /// muster recipe: what can be trained, and how.
+#include "app/muster/data_program.h"
 #include "app/muster/exit_code.h"
+#include "app/muster/recipe_data_check.h"
 #include "app/muster/recipe_file.h"
+#include "app/muster/recipe_proposal.h"
 #include "app/muster/verbs.h"
 #include "app/muster/with_client.h"
+#include "wire/document.h"
 #include "wire/recipe.h"
 
 #include <fmt/format.h>
@@ -19,6 +23,7 @@ using nlohmann::json;
 struct Options {
     std::string file{};
     std::string data{};
+    std::string target{};
     std::vector<std::string> allow_missing{};
 };
 
@@ -50,10 +55,37 @@ json archive_json(const RecipeFile& file) {
             {"probed", file.facts.probed}};
 }
 
+/// Says all that is wrong with the recipe for this data. Returns whether it may be used.
+Result<bool> check_data(const Options& options, const Recipe& recipe) {
+    const auto document = wire::read_document(options.file);
+    const auto found =
+        document ? inspect_data(options.data, recipe.data.csv, recipe.data.target) : Result<json>{document.error()};
+    if (!found) {
+        return found.error();
+    }
+    const DataCheck checked = check_against_data(recipe, *found, document->places);
+    for (const Error& problem : checked.problems) {
+        say("error: " + problem.text());
+    }
+    for (const std::string& warning : checked.warnings) {
+        say("warning: " + warning);
+    }
+    return checked.problems.empty();
+}
+
 int check(Context& context, const Options& options) {
     auto file = read_recipe_file(options.file, options.allow_missing);
     if (!file) {
         return report(file.error());
+    }
+    if (!options.data.empty() && !file->recipe.data.text) {
+        const auto fits = check_data(options, file->recipe);
+        if (!fits) {
+            return report(fits.error());
+        }
+        if (!*fits) {
+            return exit_wrong_input;
+        }
     }
     if (!options.data.empty()) {
         if (auto probed = probe_archive(*file, options.data, options.allow_missing); !probed) {
@@ -65,6 +97,20 @@ int check(Context& context, const Options& options) {
         answer["archive"] = archive_json(*file);
     }
     print(context.format, answer, {{}, facts_of(*file)});
+    return exit_done;
+}
+
+/// Prints a recipe for a source, to go on from.
+int propose(const Options& options) {
+    const auto found = inspect_data(options.data, {}, options.target);
+    if (!found) {
+        return report(found.error());
+    }
+    const auto proposal = propose_recipe(*found, options.data, options.target);
+    if (!proposal) {
+        return report(proposal.error());
+    }
+    fmt::print("{}", *proposal);
     return exit_done;
 }
 
@@ -127,10 +173,19 @@ void add_recipe(Context& context) {
     CLI::App* check_verb = verb->add_subcommand(
         "check", "check a recipe file without a producer\nExample: muster recipe check recipes/ue-delay.yaml");
     check_verb->add_option("file", options->file, "recipe, YAML or JSON")->required();
-    check_verb->add_option("--data", options->data, "a file of its source: a model that you bring is run on two rows");
+    check_verb->add_option(
+        "--data",
+        options->data,
+        "its source, a file or a folder: every problem is named; a model that you bring is run on two rows");
     declare_isolation(*check_verb, *options);
     check_verb->callback(
         [&context, options] { context.action = [&context, options] { return check(context, *options); }; });
+    CLI::App* from_verb = verb->add_subcommand(
+        "from",
+        "propose a recipe for a file\nExample: muster recipe from data/train.csv.gz --target delay_ms > ue-delay.yaml");
+    from_verb->add_option("data", options->data, "a table: CSV, Parquet, Arrow IPC, or a folder of them")->required();
+    from_verb->add_option("--target", options->target, "column to predict; not said: the last one that can be");
+    from_verb->callback([&context, options] { context.action = [options] { return propose(*options); }; });
     CLI::App* list_verb = verb->add_subcommand("list", "recipes of the producer");
     list_verb->callback([&context] { context.action = [&context] { return list(context); }; });
 }

@@ -23,6 +23,7 @@ void add_revocation(Context& context, CLI::App& ca); ///< ca revoke, restore, re
 void add_producer(Context& context);
 void add_function(Context& context);
 void add_recipe(Context& context);
+void add_data(Context& context);
 void add_plan(Context& context);
 void add_submit(Context& context);
 void add_inspect(Context& context); ///< list, show, logs, report

@@ -1,8 +1,10 @@
 /// muster-data: encodes a source for training, once, without network. See data/prepare.h.
 #include "base/file.h"
+#include "data/inspect.h"
 #include "data/prepare.h"
 #include "sandbox.h"
 #include "wire/preprocessing.h"
+#include "wire/recipe.h"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -24,6 +26,9 @@ constexpr int exit_wrong_input = 4; ///< the same input will be wrong again
 struct Arguments {
     std::string request;
     std::string cache;
+    std::string inspect;    ///< in place of both
+    std::string csv{"{}"};  ///< JSON as data.csv of a recipe
+    std::string target;
     std::uint64_t memory_bytes{4ULL << 30U};
     muster::data::Settings settings;
 };
@@ -50,6 +55,17 @@ void on_abort(int /*signal*/) {
         "\n";
     (void)!::write(STDOUT_FILENO, line.data(), line.size()); // nobody is left to tell when this fails
     ::_exit(exit_broken);
+}
+
+muster::Result<nlohmann::json> inspect(const Arguments& arguments) {
+    const auto csv = muster::wire::csv_from_json(nlohmann::json::parse(arguments.csv, nullptr, false));
+    if (!csv) {
+        return csv.error();
+    }
+    if (auto confined = muster::app::confine(arguments.memory_bytes); !confined) {
+        return std::move(confined).error();
+    }
+    return muster::data::inspect(arguments.inspect, *csv, arguments.target, arguments.settings);
 }
 
 muster::Result<muster::data::Published> run(const Arguments& arguments) {
@@ -79,9 +95,11 @@ int main(int argc, char** argv) {
                      "  muster-data --request request.json --cache /var/lib/muster/matrices"};
     program
         .add_option(
-            "--request", arguments.request, "JSON file: {\"train\": path, \"test\": path or null, \"recipe\": {...}}")
-        ->required();
-    program.add_option("--cache", arguments.cache, "folder of encoded matrices")->required();
+            "--request", arguments.request, "JSON file: {\"train\": path, \"test\": path or null, \"recipe\": {...}}");
+    program.add_option("--cache", arguments.cache, "folder of encoded matrices");
+    program.add_option("--inspect", arguments.inspect, "a source to look at, in place of --request and --cache");
+    program.add_option("--csv", arguments.csv, "with --inspect: JSON as data.csv of a recipe");
+    program.add_option("--target", arguments.target, "with --inspect: the column that the others are compared with");
     program.add_option("--memory-limit", arguments.memory_bytes, "bytes of memory this program may use")
         ->capture_default_str();
     program.add_option("--characters-max", arguments.settings.characters_max, "different characters of a text")
@@ -105,8 +123,20 @@ int main(int argc, char** argv) {
         ->capture_default_str()
         ->check(CLI::NonNegativeNumber);
     CLI11_PARSE(program, argc, argv);
+    if (arguments.inspect.empty() && (arguments.request.empty() || arguments.cache.empty())) {
+        std::cerr << "muster-data needs --request and --cache, or --inspect; see --help\n";
+        return exit_wrong_input;
+    }
     std::signal(SIGABRT, on_abort);
     try {
+        if (!arguments.inspect.empty()) {
+            const auto found = inspect(arguments);
+            if (!found) {
+                return fail(found.error());
+            }
+            std::cout << found->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
+            return exit_done;
+        }
         const auto published = run(arguments);
         if (!published) {
             return fail(published.error());
