@@ -21,7 +21,7 @@ import time
 
 from measure import Row
 
-BENCHES = {"main": "main_cases", "collectives": "collectives_cases", "models": "models_cases"}
+BENCHES = {"main": "main_cases", "collectives": "collectives_cases", "models": "models_cases", "data": "data_cases"}
 
 
 def say(text):

@@ -1,0 +1,95 @@
+"""The figures of data: how fast sources are read, and what models of open data reach. Each group yields rows."""
+import contextlib
+import json
+import pathlib
+import random
+import subprocess
+import tempfile
+import threading
+import time
+
+import pyarrow.csv
+
+from measure import BIN, ROOT, Row
+from models_cases import example
+
+EXAMPLES = ROOT / "examples"
+GIGABYTE = 1 << 30
+COLUMNS = 20
+RECIPE = {"name": "gigabyte", "data": {"source": "s", "target": "y"}, "loss": "l1"}
+
+
+def write_gigabyte(path):
+    """Numbers with a few digits, two texts, some missing."""
+    source = random.Random(1)
+    header = ",".join([f"x{i}" for i in range(COLUMNS - 3)] + ["cell", "band", "y"]) + "\n"
+    lines = []
+    for _ in range(20_000):
+        numbers = [f"{source.gauss(0, 100):.{source.randint(0, 4)}f}" if source.random() > 0.01 else "" for _ in range(COLUMNS - 3)]
+        lines.append(",".join(numbers + [source.choice("abcdef"), source.choice(["n8", "n78"]), f"{source.random():.4f}"]))
+    block = "\n".join(lines) + "\n"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(header)
+        written = 0
+        while written < GIGABYTE:
+            written += file.write(block)
+
+
+class AnonymousMemory(threading.Thread):
+    """The most anonymous resident memory that a process had, as /proc says it."""
+
+    def __init__(self, pid):
+        super().__init__(daemon=True)
+        self.pid, self.most = pid, 0
+        self.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                for line in pathlib.Path(f"/proc/{self.pid}/status").read_text().splitlines():
+                    if line.startswith("RssAnon"):
+                        self.most = max(self.most, int(line.split()[1]) * 1024)
+                time.sleep(0.02)
+
+
+def encode(folder, source):
+    """(answer, seconds, most anonymous bytes) of muster-data."""
+    request = folder / "request.json"
+    request.write_text(json.dumps({"train": str(source), "test": None, "recipe": RECIPE}))
+    begin = time.monotonic()
+    program = subprocess.Popen([BIN / "muster-data", "--request", request, "--cache", folder / "cache"],
+                               stdout=subprocess.PIPE, text=True)
+    memory = AnonymousMemory(program.pid)
+    answer, _ = program.communicate(timeout=600)
+    return json.loads(answer), time.monotonic() - begin, memory.most
+
+
+def reading():
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        folder = pathlib.Path(folder)
+        source = folder / "gigabyte.csv"
+        write_gigabyte(source)
+        begin = time.monotonic()
+        rows = pyarrow.csv.read_csv(source).num_rows
+        arrow = time.monotonic() - begin
+        answer, first, memory = encode(folder, source)
+        assert answer["info"]["rows"] == rows, answer
+        yield Row("1 GB of CSV: first read, encoded matrix written", GIGABYTE / first / 1e6, "MB/s",
+                  "pyarrow.csv.read_csv into memory", GIGABYTE / arrow / 1e6, ratio_at_least=0.5)
+        yield Row("1 GB of CSV: anonymous resident memory", memory / 1e6, "MB", value_at_most=300)
+        _, second, _ = encode(folder, source)
+        yield Row("1 GB of CSV: second start", second, "s", value_at_most=0.5)
+
+
+def quality():
+    housing = EXAMPLES / "housing"
+    report, seconds = example(housing / "housing.yaml", {f"housing/{part}": housing / f"{part}.csv.gz" for part in ("train", "test")})
+    yield Row(f"housing, mlp: R2 on the test rows ({seconds:.0f} s)", report["metrics"]["test"]["R2"], "%", "ridge", 64.6,
+              value_at_least=78.0)
+    attacks = EXAMPLES / "intrusion"
+    report, seconds = example(attacks / "intrusion.yaml", {"intrusion/train": attacks / "train", "intrusion/test": attacks / "test.csv.gz"})
+    yield Row(f"intrusion, mlp on the columns that give nothing away: accuracy on the test rows ({seconds:.0f} s)",
+              report["metrics"]["test"]["accuracy"], "%", "logistic regression", 89.4, value_at_least=99.5)
+
+
+GROUPS = {"reading": reading, "quality": quality}
