@@ -1,0 +1,37 @@
+/// LightGBM's two collectives over a group of ours. No torch.
+#pragma once
+
+#include "collective/group.h"
+
+#include <exception>
+
+namespace muster::worker {
+
+/// Throws std::runtime_error with LightGBM's own words when a call to it returned other than 0.
+void check_lightgbm(int status);
+
+/// While it lives, what this thread calls in LightGBM computes with the group's other ranks. The calling thread's
+/// alone: made and destroyed by one thread, one at a time in a thread; threads of one process may each have one. The
+/// group outlives it.
+class TreeNetwork {
+public:
+    /// null or a group of one rank: LightGBM computes alone. Throws std::logic_error when this thread has one already.
+    explicit TreeNetwork(collective::Group* group);
+    ~TreeNetwork();
+    TreeNetwork(const TreeNetwork&) = delete;
+    TreeNetwork& operator=(const TreeNetwork&) = delete;
+
+    /// As check_lightgbm, but throws what the group threw inside of the call (GroupFailed), if it was that. What the
+    /// call was to change is then half done and must be discarded.
+    void check(int status);
+
+    [[nodiscard]] collective::Group& group() const { return *group_; }
+    /// Keeps what the group threw: it may not be lost behind LightGBM's text for it.
+    void keep(std::exception_ptr failure) { failure_ = std::move(failure); }
+
+private:
+    collective::Group* group_{}; ///< null: alone
+    std::exception_ptr failure_{};
+};
+
+} // namespace muster::worker
