@@ -78,6 +78,7 @@ TEST(BoostedTrees, learn) {
 }
 
 TEST(BoostedTrees, are_the_same_text_however_rows_are_divided) {
+    MUSTER_NEEDS_MEMBERS();
     for (const TreeLoss loss : {TreeLoss::l2, TreeLoss::l1, TreeLoss::quantile}) {
         const TreeTable table{3000, loss};
         const auto alone = grow_with(table, of(loss), small_trees(), {100}).front();
@@ -101,6 +102,7 @@ TEST(BoostedTrees, are_the_same_text_with_any_number_of_threads) {
 }
 
 TEST(BoostedTrees, of_classes_and_counts_are_as_good_however_rows_are_divided) {
+    MUSTER_NEEDS_MEMBERS();
     for (const TreeLoss loss : {TreeLoss::binary, TreeLoss::multiclass, TreeLoss::poisson}) {
         const TreeTable table{20'000, loss};
         // With more, what LightGBM takes for a leaf's rows decides, and that is another estimate for several members.
@@ -130,6 +132,7 @@ TEST(BoostedTrees, of_classes_and_counts_are_as_good_however_rows_are_divided) {
 }
 
 TEST(BoostedTrees, see_the_same_sample_of_rows_and_columns_however_rows_are_divided) {
+    MUSTER_NEEDS_MEMBERS();
     const TreeTable table{3000, TreeLoss::l1};
     TreeParameters parameters = small_trees();
     parameters.row_sampling = 0.6;
@@ -142,6 +145,7 @@ TEST(BoostedTrees, see_the_same_sample_of_rows_and_columns_however_rows_are_divi
 }
 
 TEST(BoostedTrees, allow_a_member_without_rows) {
+    MUSTER_NEEDS_MEMBERS();
     const TreeTable table{2000, TreeLoss::l2};
     const auto alone = grow_with(table, of(TreeLoss::l2), small_trees(), {100}).front();
     for (const Shares& shares : {Shares{0, 100}, Shares{40, 0, 60}}) {
@@ -185,6 +189,7 @@ TEST(BoostedTrees, can_be_stopped_in_between) {
 }
 
 TEST(BoostedTrees, of_a_constant_target_are_that_constant) {
+    MUSTER_NEEDS_MEMBERS();
     TreeTable table{500, TreeLoss::l2};
     std::ranges::fill(table.target, 3.25F);
     for (const Shares& shares : {Shares{100}, Shares{30, 70}}) {
@@ -207,33 +212,48 @@ TEST(BoostedTrees, of_columns_that_say_nothing_are_the_mean) {
 }
 
 TEST(BoostedTrees, end_with_the_group_and_the_thread_can_train_again) {
+    MUSTER_NEEDS_MEMBERS();
     const TreeTable table{2000, TreeLoss::l2};
     const auto half = table.training().size() / 2;
     const auto alone = grow_with(table, of(TreeLoss::l2), small_trees(), {100}).front();
-    process_group::testing::run_ranks(2, [&](const std::shared_ptr<collective::Group>& group) {
-        TreeParameters parameters = small_trees();
-        parameters.trees = 100'000;
-        parameters.learning_rate = 0.001;
-        {
-            const auto own = group->rank() == 0 ? table.training().first(half) : table.training().subspan(half);
-            BoostedTrees trees{table.data(own), of(TreeLoss::l2), parameters, group.get()};
-            ASSERT_TRUE(trees.grow());
-            std::jthread other;
-            if (group->rank() == 1) { // Somewhere inside of a tree.
-                other = std::jthread{[&] {
-                    std::this_thread::sleep_for(std::chrono::milliseconds{30});
+    for (const int milliseconds : {0, 1, 2, 4, 8, 16, 32}) { // The beginning, and somewhere inside of a tree.
+        process_group::testing::run_ranks(3, [&](const std::shared_ptr<collective::Group>& group) {
+            TreeParameters parameters = small_trees();
+            parameters.trees = 100'000;
+            parameters.learning_rate = 0.001;
+            const std::span<const std::int64_t> own[] = {
+                table.training().first(half), table.training().subspan(half), {}};
+            std::thread other;
+            if (group->rank() == 1) {
+                other = std::thread{[&] {
+                    std::this_thread::sleep_for(std::chrono::milliseconds{milliseconds});
                     group->abort("the member is gone");
                 }};
             }
-            EXPECT_THROW(while (trees.grow()){}, collective::GroupFailed);
-            EXPECT_THROW((void)trees.grow(), std::logic_error);
-        }
-        BoostedTrees again{table.data(table.training()), of(TreeLoss::l2), small_trees(), nullptr};
-        EXPECT_EQ(grow_all(again, table).text, alone.text);
-    });
+            std::unique_ptr<BoostedTrees> trees;
+            EXPECT_THROW(
+                {
+                    trees = std::make_unique<BoostedTrees>(
+                        table.data(own[group->rank()]), of(TreeLoss::l2), parameters, group.get());
+                    while (trees->grow()) {
+                    }
+                },
+                collective::GroupFailed);
+            if (trees) {
+                EXPECT_THROW((void)trees->grow(), std::logic_error);
+            }
+            trees.reset();
+            BoostedTrees again{table.data(table.training()), of(TreeLoss::l2), small_trees(), nullptr};
+            EXPECT_EQ(grow_all(again, table).text, alone.text);
+            if (other.joinable()) {
+                other.join();
+            }
+        });
+    }
 }
 
 TEST(BoostedTrees, refuse_members_that_do_not_agree) {
+    MUSTER_NEEDS_MEMBERS();
     const TreeTable table{1000, TreeLoss::l2};
     TreeTable other{1000, TreeLoss::l2};
     other.target[0] += 1.0F;

@@ -4,6 +4,9 @@
 #include "process_group/loopback_groups.h"
 #include "worker/boosted_trees.h"
 #include "worker/split_mix.h"
+#include "worker/tree_network.h"
+
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
@@ -98,6 +101,12 @@ struct GrownTrees {
 inline TreeParameters small_trees() {
     return {.trees = 20, .leaves = 15, .min_rows_in_leaf = 10, .seed = 5};
 }
+
+/// At the beginning of a test in which several members train.
+#define MUSTER_NEEDS_MEMBERS()                                                                                         \
+    if (!TreeNetwork::can_train_together()) {                                                                          \
+        GTEST_SKIP() << "this process has another malloc than glibc's";                                                \
+    }
 
 inline GrownTrees grow_all(BoostedTrees& trees, const TreeTable& table) {
     while (trees.grow()) {

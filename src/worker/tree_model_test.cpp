@@ -3,8 +3,11 @@
 #include "worker/tree_model.h"
 #include "worker/tree_network.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <string>
 
 namespace muster::worker {
@@ -76,6 +79,28 @@ TEST(TreeModel, predicts_what_lightgbm_predicts) {
             }
         }
         EXPECT_EQ(model->predict_raw(rows), lightgbm_raw(grown.text, rows, model->columns(), model->outputs()));
+    }
+}
+
+/// Writes models and what they predict to MUSTER_TREES_FOLDER, where there is one, for tree_model_test.py.
+TEST(TreeModel, predicts_what_python_predicts) {
+    const char* folder = std::getenv("MUSTER_TREES_FOLDER"); // NOLINT(concurrency-mt-unsafe): one thread
+    if (folder == nullptr) {
+        GTEST_SKIP() << "nobody asked for the texts";
+    }
+    for (const TreeLoss loss :
+         {TreeLoss::l2, TreeLoss::l1, TreeLoss::quantile, TreeLoss::poisson, TreeLoss::binary, TreeLoss::multiclass}) {
+        const TreeTable table{1500, loss};
+        const GrownTrees grown = grown_with(table, loss);
+        const auto model = TreeModel::parse(grown.text).value();
+        std::ofstream{fmt::format("{}/{}.txt", folder, static_cast<int>(loss))} << grown.text;
+        std::ofstream numbers{fmt::format("{}/{}.numbers", folder, static_cast<int>(loss)), std::ios::binary};
+        const auto rows = table.validation_features();
+        for (const auto& list : {rows, model.predict_raw(rows), model.predict(rows)}) {
+            numbers.write(reinterpret_cast<const char*>(list.data()),
+                          static_cast<std::streamsize>(list.size() * sizeof(double)));
+        }
+        EXPECT_TRUE(numbers.good());
     }
 }
 

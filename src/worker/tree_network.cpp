@@ -3,6 +3,8 @@
 #include "base/log.h"
 #include "worker/lightgbm_api.h"
 
+#include <dlfcn.h>
+
 #include <cstddef>
 #include <numeric>
 #include <span>
@@ -107,6 +109,9 @@ TreeNetwork::TreeNetwork(collective::Group* group) : group_{group != nullptr && 
     }
     lightgbm::LGBM_RegisterLogCallback(&write_log);
     if (group_ != nullptr) {
+        if (!can_train_together()) {
+            throw std::runtime_error{"trees of several members need glibc's malloc (LightGBM's issue 5222)"};
+        }
         check(lightgbm::LGBM_NetworkInitWithFunctions(
             group_->size(),
             group_->rank(),
@@ -121,6 +126,16 @@ TreeNetwork::~TreeNetwork() {
     if (group_ != nullptr) {
         lightgbm::LGBM_NetworkFree();
     }
+}
+
+bool TreeNetwork::can_train_together() {
+    static const bool glibc_allocates = [] {
+        Dl_info found{};
+        const void* const allocator = ::dlsym(RTLD_DEFAULT, "malloc");
+        return allocator != nullptr && ::dladdr(allocator, &found) != 0 && found.dli_fname != nullptr &&
+               std::string_view{found.dli_fname}.find("/libc.so") != std::string_view::npos;
+    }();
+    return glibc_allocates;
 }
 
 void TreeNetwork::check(int status) {

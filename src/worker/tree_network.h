@@ -15,7 +15,8 @@ void check_lightgbm(int status);
 /// group outlives it.
 class TreeNetwork {
 public:
-    /// null or a group of one rank: LightGBM computes alone. Throws std::logic_error when this thread has one already.
+    /// null or a group of one rank: LightGBM computes alone. Throws std::logic_error when this thread has one already,
+    /// std::runtime_error when several members cannot train here.
     explicit TreeNetwork(collective::Group* group);
     ~TreeNetwork();
     TreeNetwork(const TreeNetwork&) = delete;
@@ -24,6 +25,11 @@ public:
     /// As check_lightgbm, but throws what the group threw inside of the call (GroupFailed), if it was that. What the
     /// call was to change is then half done and must be discarded.
     void check(int status);
+
+    /// Whether this process may train with others: LightGBM 4.7.0 reads the number before an array where a leaf has no
+    /// row on this rank (its issue 5222), and takes it for a number of rows. glibc's malloc keeps the upper half of a
+    /// block's size there, which is 0; another allocator may not.
+    [[nodiscard]] static bool can_train_together();
 
     [[nodiscard]] collective::Group& group() const { return *group_; }
     /// Keeps what the group threw: it may not be lost behind LightGBM's text for it.
