@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <charconv>
 #include <limits>
-#include <optional>
 #include <string>
 
 namespace muster::worker {
 namespace {
 
-using Lines = std::map<std::string_view, std::string_view>;
+using Lines = DecisionTree::Lines;
 
 constexpr double zero_max = 1e-35F; ///< LightGBM's kZeroThreshold, a float
 constexpr int categorical_bit = 1;
@@ -86,7 +85,8 @@ bool DecisionTree::goes_left(const Node& node, double value) const {
     return value <= node.threshold;
 }
 
-const char* DecisionTree::fault_of(const Node& node, std::size_t at, std::size_t nodes, std::int64_t columns) {
+std::string_view DecisionTree::fault_of(const Node& node, std::size_t at, std::int64_t columns) const {
+    const std::size_t nodes = values_.size() - 1;
     if (node.column < 0 || node.column >= columns) {
         return "names a column that there is not";
     }
@@ -97,35 +97,36 @@ const char* DecisionTree::fault_of(const Node& node, std::size_t at, std::size_t
             return "names a child that there is not";
         }
     }
-    return std::isnan(node.threshold) ? "has no threshold" : "";
+    if (std::isnan(node.threshold)) {
+        return "has no threshold";
+    }
+    if (node.categorical && !(node.threshold >= 0.0 && node.threshold + 1.0 < static_cast<double>(set_begin_.size()))) {
+        return "names a category set that there is not";
+    }
+    return "";
 }
 
-Result<DecisionTree> DecisionTree::parse(const Lines& lines, std::int64_t columns) {
-    constexpr std::int64_t leaves_max = 1 << 20;
-    const auto leaves = number(lines, "num_leaves");
-    const auto categories = leaves ? number(lines, "num_cat") : leaves;
-    if (!categories) {
-        return categories.error();
+Result<void> DecisionTree::read_sets(const Lines& lines, std::size_t count) {
+    const auto begin = numbers<std::int64_t>(lines, "cat_boundaries", count + 1);
+    if (!begin) {
+        return begin.error();
     }
-    if (*leaves < 1 || *leaves > leaves_max || *categories < 0 || *categories >= *leaves) {
-        return wrong("num_leaves", fmt::format("{} leaves and {} category sets cannot be", *leaves, *categories));
+    const auto words = lines.find("cat_threshold");
+    if (begin->front() != 0 || !std::ranges::is_sorted(*begin) || words == lines.end() ||
+        static_cast<std::uint64_t>(begin->back()) > words->second.size()) {
+        return wrong("cat_boundaries", "does not fit cat_threshold");
     }
-    if (const auto linear = lines.find("is_linear"); linear != lines.end() && linear->second != "0") {
-        return wrong("is_linear", "leaves that are linear models are not supported");
+    auto bits = numbers<std::uint32_t>(lines, "cat_threshold", static_cast<std::size_t>(begin->back()));
+    if (!bits) {
+        return std::move(bits).error();
     }
-    DecisionTree tree;
-    auto values = numbers<double>(lines, "leaf_value", static_cast<std::size_t>(*leaves));
-    if (!values) {
-        return std::move(values).error();
-    }
-    tree.values_ = std::move(values).value();
-    if (!std::ranges::all_of(tree.values_, [](double value) { return std::isfinite(value); })) {
-        return wrong("leaf_value", "is not finite");
-    }
-    if (*leaves == 1) {
-        return tree;
-    }
-    const auto count = static_cast<std::size_t>(*leaves) - 1;
+    set_begin_.assign(begin->begin(), begin->end());
+    sets_ = std::move(bits).value();
+    return {};
+}
+
+Result<void> DecisionTree::read_nodes(const Lines& lines, std::int64_t columns) {
+    const std::size_t count = values_.size() - 1;
     const auto column = numbers<std::int64_t>(lines, "split_feature", count);
     const auto threshold = numbers<double>(lines, "threshold", count);
     const auto decision = numbers<int>(lines, "decision_type", count);
@@ -139,24 +140,6 @@ Result<DecisionTree> DecisionTree::parse(const Lines& lines, std::int64_t column
     if (!column || !threshold) {
         return column ? threshold.error() : column.error();
     }
-    if (*categories > 0) {
-        const auto sets = static_cast<std::size_t>(*categories);
-        const auto begin = numbers<std::int64_t>(lines, "cat_boundaries", sets + 1);
-        if (!begin) {
-            return begin.error();
-        }
-        const auto words = lines.find("cat_threshold");
-        if (begin->front() != 0 || !std::ranges::is_sorted(*begin) || words == lines.end() ||
-            static_cast<std::uint64_t>(begin->back()) > words->second.size()) {
-            return wrong("cat_boundaries", "does not fit cat_threshold");
-        }
-        auto bits = numbers<std::uint32_t>(lines, "cat_threshold", static_cast<std::size_t>(begin->back()));
-        if (!bits) {
-            return std::move(bits).error();
-        }
-        tree.set_begin_.assign(begin->begin(), begin->end());
-        tree.sets_ = std::move(bits).value();
-    }
     for (std::size_t at = 0; at < count; ++at) {
         const int kind = (*decision)[at];
         if (kind < 0 || kind > 11) { // Two bits of kind, and two of what is missing: none, zero, nan.
@@ -169,13 +152,42 @@ Result<DecisionTree> DecisionTree::parse(const Lines& lines, std::int64_t column
                         .categorical = (kind & categorical_bit) != 0,
                         .default_left = (kind & default_left_bit) != 0,
                         .missing = static_cast<Missing>(kind >> 2)};
-        if (const std::string_view fault = fault_of(node, at, count, columns); !fault.empty()) {
+        if (const std::string_view fault = fault_of(node, at, columns); !fault.empty()) {
             return wrong("split_feature", fmt::format("node {} {}", at, fault));
         }
-        if (node.categorical && !(node.threshold >= 0.0 && node.threshold < static_cast<double>(*categories))) {
-            return wrong("threshold", fmt::format("node {} names a category set that there is not", at));
-        }
-        tree.nodes_.push_back(node);
+        nodes_.push_back(node);
+    }
+    return {};
+}
+
+Result<DecisionTree> DecisionTree::parse(const Lines& lines, std::int64_t columns) {
+    constexpr std::int64_t leaves_max = 1 << 20;
+    const auto leaves = number(lines, "num_leaves");
+    const auto sets = leaves ? number(lines, "num_cat") : leaves;
+    if (!sets) {
+        return sets.error();
+    }
+    if (*leaves < 1 || *leaves > leaves_max || *sets < 0 || *sets >= *leaves) {
+        return wrong("num_leaves", fmt::format("{} leaves and {} category sets cannot be", *leaves, *sets));
+    }
+    if (const auto linear = lines.find("is_linear"); linear != lines.end() && linear->second != "0") {
+        return wrong("is_linear", "leaves that are linear models are not supported");
+    }
+    DecisionTree tree;
+    auto values = numbers<double>(lines, "leaf_value", static_cast<std::size_t>(*leaves));
+    if (!values) {
+        return std::move(values).error();
+    }
+    tree.values_ = std::move(values).value();
+    if (!std::ranges::all_of(tree.values_, [](double value) { return std::isfinite(value); })) {
+        return wrong("leaf_value", "is not finite");
+    }
+    auto read = *sets > 0 ? tree.read_sets(lines, static_cast<std::size_t>(*sets)) : Result<void>{};
+    if (read && *leaves > 1) {
+        read = tree.read_nodes(lines, columns);
+    }
+    if (!read) {
+        return std::move(read).error();
     }
     return tree;
 }

@@ -16,12 +16,14 @@ namespace muster::worker {
 /// A binary tree whose leaves hold numbers. A value; safe to read from any thread.
 class DecisionTree {
 public:
-    /// Reads the lines of a `Tree=` block, key and value. After it every child, feature and category set exists and
+    /// The lines of a `Tree=` block, key and value.
+    using Lines = std::map<std::string_view, std::string_view>;
+
+    /// Reads a block. After it every child, feature and category set exists and
     /// every walk from the root ends in a leaf.
     ///   columns  features are numbered below this
     /// Errors: invalid_argument, naming the line.
-    [[nodiscard]] static Result<DecisionTree> parse(const std::map<std::string_view, std::string_view>& lines,
-                                                    std::int64_t columns);
+    [[nodiscard]] static Result<DecisionTree> parse(const Lines& lines, std::int64_t columns);
 
     [[nodiscard]] int leaves() const { return static_cast<int>(values_.size()); }
     [[nodiscard]] double value(int leaf) const { return values_[static_cast<std::size_t>(leaf)]; }
@@ -52,9 +54,11 @@ private:
     };
 
     [[nodiscard]] bool goes_left(const Node& node, double value) const;
+    /// Read category sets, `count` of them, and then the nodes that name them.
+    [[nodiscard]] Result<void> read_sets(const Lines& lines, std::size_t count);
+    [[nodiscard]] Result<void> read_nodes(const Lines& lines, std::int64_t columns);
     /// Returns what a node cannot be, or "".
-    [[nodiscard]] static const char*
-    fault_of(const Node& node, std::size_t at, std::size_t nodes, std::int64_t columns);
+    [[nodiscard]] std::string_view fault_of(const Node& node, std::size_t at, std::int64_t columns) const;
 
     std::vector<Node> nodes_;
     std::vector<double> values_;

@@ -53,6 +53,12 @@ struct Search {
     std::int64_t rank{};
 };
 
+/// A row that may still be one of a leaf's order statistics.
+struct Candidate {
+    std::uint64_t key{};
+    std::size_t leaf{};
+};
+
 } // namespace
 
 double quantile_of(std::vector<double> values, double quantile) {
@@ -81,23 +87,26 @@ std::vector<double> leaf_quantiles(collective::Group* group,
         const Place place = place_of(rows[leaf], quantile);
         searches[leaf] = {Search{0, place.upper}, Search{0, place.lower}};
     }
+    std::vector<Candidate> candidates;
+    for (std::size_t row = 0; row < values.size(); ++row) {
+        if (leaves[row] >= 0) {
+            candidates.push_back({key_of(values[row]), static_cast<std::size_t>(leaves[row])});
+        }
+    }
     std::vector<std::int64_t> counts(width * 2 * digits);
     for (int shift = 64 - digit_bits; shift >= 0; shift -= digit_bits) {
         std::ranges::fill(counts, 0);
-        for (std::size_t row = 0; row < values.size(); ++row) {
-            if (leaves[row] < 0) {
-                continue;
-            }
-            const auto leaf = static_cast<std::size_t>(leaves[row]);
-            const std::uint64_t key = key_of(values[row]);
-            // In two steps: a shift by all 64 bits means nothing.
-            const std::uint64_t prefix = (key >> static_cast<unsigned>(shift)) >> digit_bits;
-            for (std::size_t which = 0; which < 2; ++which) {
-                if (prefix == searches[leaf][which].prefix) {
-                    ++counts[(leaf * 2 + which) * digits + ((key >> static_cast<unsigned>(shift)) & (digits - 1))];
-                }
-            }
-        }
+        std::erase_if(candidates, [&](const Candidate& candidate) {
+            const std::uint64_t begin = candidate.key >> static_cast<unsigned>(shift);
+            const std::size_t digit = begin & (digits - 1);
+            const auto& both = searches[candidate.leaf];
+            std::int64_t* count = &counts[candidate.leaf * 2 * digits];
+            const bool upper = (begin >> digit_bits) == both[0].prefix;
+            const bool lower = (begin >> digit_bits) == both[1].prefix;
+            count[digit] += upper ? 1 : 0;
+            count[digits + digit] += lower ? 1 : 0;
+            return !upper && !lower;
+        });
         sum_over(group, counts);
         for (std::size_t leaf = 0; leaf < width; ++leaf) {
             for (std::size_t which = 0; which < 2; ++which) {

@@ -37,6 +37,7 @@ inline constexpr int type_float64 = 1;
 inline constexpr int predict_raw_score = 1;
 inline constexpr int importance_split = 0;
 
+// NOLINTBEGIN(readability-identifier-naming): LightGBM's names
 extern "C" {
 const char* LGBM_GetLastError();
 int LGBM_RegisterLogCallback(void (*callback)(const char*));
@@ -92,5 +93,6 @@ int LGBM_BoosterPredictForMat(void* booster,
                               double* scores);
 int LGBM_BoosterFree(void* booster);
 }
+// NOLINTEND(readability-identifier-naming)
 
 } // namespace muster::worker::lightgbm

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <charconv>
-#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,7 +11,7 @@
 namespace muster::worker {
 namespace {
 
-using Lines = std::map<std::string_view, std::string_view>;
+using Lines = DecisionTree::Lines;
 
 Error wrong(std::string message) {
     return {.code = ErrorCode::invalid_argument, .message = std::move(message)};

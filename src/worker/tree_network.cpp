@@ -39,6 +39,7 @@ void keeping(const Body& body) {
     }
 }
 
+// NOLINTNEXTLINE(readability-function-size): as many parameters as LightGBM passes
 void reduce_scatter(char* input,
                     std::int32_t /*input_size*/,
                     int type_size,
