@@ -131,6 +131,10 @@ std::optional<std::string> with_decimal_point(std::string_view cell) {
 }
 
 std::string_view trimmed(std::string_view cell) {
+    const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+    if (!cell.empty() && !is_blank(cell.front()) && !is_blank(cell.back())) {
+        return cell; // nearly all cells
+    }
     const auto first = cell.find_first_not_of(" \t");
     return first == std::string_view::npos ? std::string_view{}
                                            : cell.substr(first, cell.find_last_not_of(" \t") - first + 1);

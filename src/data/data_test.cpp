@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <cstdlib>
 #include <thread>
 
 namespace muster::data {
@@ -49,6 +50,26 @@ TEST(Cell, tells_numbers_text_and_missing_values_apart) {
         EXPECT_EQ(cell.kind, each.kind) << each.text;
         EXPECT_EQ(cell.value, each.value) << each.text;
         EXPECT_EQ(is_missing(each.text), each.kind == CellKind::missing) << each.text;
+    }
+}
+
+TEST(Cell, has_the_double_that_is_nearest_to_its_digits) {
+    std::uint64_t state = 1;
+    const auto next = [&state] { return state = state * 6'364'136'223'846'793'005U + 1'442'695'040'888'963'407U; };
+    for (int i = 0; i < 100'000; ++i) {
+        std::string text = std::to_string(next() >> (next() % 60U));
+        if (next() % 4 != 0) {
+            text.insert(next() % (text.size() + 1), ".");
+        }
+        if (next() % 2 == 0) {
+            text.insert(0, "-");
+        }
+        const Cell cell = parse_cell(text);
+        ASSERT_EQ(cell.kind, CellKind::number) << text;
+        ASSERT_EQ(cell.value, std::strtod(text.c_str(), nullptr)) << text;
+    }
+    for (const char* text : {".", "-", "-.", "1.2.3", "1-2", "--1"}) {
+        EXPECT_NE(parse_cell(text).kind, CellKind::number) << text;
     }
 }
 
