@@ -64,6 +64,7 @@ public:
         initial_ = initial_scores(objective, targets_of(data, data.training_rows));
         const std::string common = tree_settings(data, objective, parameters);
         const std::string settings = fmt::format("{} num_threads={}", common, parameters.threads);
+        take_lightgbm_log();
         const std::string bins = make_bins(data, settings, parameters.seed);
         require_agreement(group_, facts(common, bins));
         own_rows_ = settle_rows(group_, data);

@@ -104,11 +104,15 @@ void check_lightgbm(int status) {
     }
 }
 
+void take_lightgbm_log() {
+    check_lightgbm(lightgbm::LGBM_RegisterLogCallback(&write_log));
+}
+
 TreeNetwork::TreeNetwork(collective::Group* group) : group_{group != nullptr && group->size() > 1 ? group : nullptr} {
     if (current != nullptr) {
         throw std::logic_error{"this thread is inside another training of trees"};
     }
-    lightgbm::LGBM_RegisterLogCallback(&write_log);
+    take_lightgbm_log();
     if (group_ != nullptr) {
         if (!can_train_together()) {
             throw std::runtime_error{"trees of several members need glibc's malloc (LightGBM's issue 5222)"};

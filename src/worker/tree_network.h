@@ -10,6 +10,10 @@ namespace muster::worker {
 /// Throws std::runtime_error with LightGBM's own words when a call to it returned other than 0.
 void check_lightgbm(int status);
 
+/// Has LightGBM's lines of this thread written by base/log.h, as debug; before this thread's first call to it.
+/// LightGBM would print them to stdout, which a worker in its box does not survive.
+void take_lightgbm_log();
+
 /// While it lives, what this thread calls in LightGBM computes with the group's other ranks. The calling thread's
 /// alone: made and destroyed by one thread, one at a time in a thread; threads of one process may each have one. The
 /// group outlives it.
