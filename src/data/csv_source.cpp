@@ -8,6 +8,7 @@
 #include "base/csv_dialect.h"
 #include "data/bytes.h"
 #include "data/place.h"
+#include "data/read_ahead.h"
 
 #include <arrow/buffer.h>
 #include <arrow/csv/options.h>
@@ -284,6 +285,40 @@ Result<void> check_text(const TextColumn& cells, const std::string& file, std::i
     return {};
 }
 
+/// Rows with the parser that holds their cells.
+struct ParsedBlock {
+    std::unique_ptr<arrow::csv::BlockParser> parser;
+    TextBlock block;
+};
+
+/// The next rows of a source; nothing at its end.
+Result<std::optional<ParsedBlock>> parse_block(OpenSource& source,
+                                               const std::vector<std::int32_t>& positions,
+                                               const std::vector<std::string>& columns,
+                                               const std::filesystem::path& path) {
+    if (source.reader.ended()) {
+        return std::optional<ParsedBlock>{};
+    }
+    ParsedBlock parsed{.parser = {}, .block = {.first_row = source.reader.next_row()}};
+    auto parser = source.reader.next(arrow::csv::kMaxParserNumRows);
+    if (!parser) {
+        return std::move(parser).error();
+    }
+    parsed.parser = std::move(*parser);
+    TextBlock& block = parsed.block;
+    block.rows = parsed.parser->num_rows();
+    for (std::size_t i = 0; i < positions.size(); ++i) {
+        block.columns.push_back(column_of(*parsed.parser, positions[i]));
+        if (source.dialect.decimal == ',') {
+            use_points(block.columns.back(), block.rewritten);
+        }
+        if (auto checked = check_text(block.columns.back(), path.string(), block.first_row, columns[i]); !checked) {
+            return std::move(checked).error();
+        }
+    }
+    return std::optional{std::move(parsed)};
+}
+
 } // namespace
 
 Result<std::vector<std::string>>
@@ -314,27 +349,20 @@ Result<void> read_csv_rows(const std::filesystem::path& path,
         }
         positions.push_back(static_cast<std::int32_t>(found - source->header.begin()));
     }
-    while (!source->reader.ended()) {
-        TextBlock block{.first_row = source->reader.next_row()};
-        const auto parser = source->reader.next(arrow::csv::kMaxParserNumRows);
-        if (!parser) {
-            return parser.error();
+    // Parsing takes about as long as what becomes of the rows: two threads, each with a block.
+    ReadAhead<ParsedBlock> blocks{[&] { return parse_block(*source, positions, columns, path); }};
+    while (true) {
+        auto parsed = blocks.next();
+        if (!parsed) {
+            return std::move(parsed).error();
         }
-        block.rows = (*parser)->num_rows();
-        for (std::size_t i = 0; i < positions.size(); ++i) {
-            block.columns.push_back(column_of(**parser, positions[i]));
-            if (source->dialect.decimal == ',') {
-                use_points(block.columns.back(), block.rewritten);
-            }
-            if (auto checked = check_text(block.columns.back(), path.string(), block.first_row, columns[i]); !checked) {
-                return checked;
-            }
+        if (!*parsed) {
+            return {};
         }
-        if (auto taken = take(block); !taken) {
+        if (auto taken = take((*parsed)->block); !taken) {
             return taken;
         }
     }
-    return {};
 }
 
 } // namespace muster::data
