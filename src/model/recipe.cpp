@@ -60,15 +60,62 @@ Result<void> check_history(const RecipeData& data) {
     return {};
 }
 
+/// What boosted trees have nothing of.
+Result<void> check_trees(const Recipe& recipe) {
+    if (!has_trees(recipe)) {
+        return recipe.loss == Loss::poisson ? wrong("/loss", "poisson is trained by the family gbdt") : Result<void>{};
+    }
+    if (recipe.data.text) {
+        return wrong("/model/family", "boosted trees read tables; a text needs the family transformer");
+    }
+    if (recipe.number_type != NumberType::fp32) {
+        return wrong("/number_type", "boosted trees have one number type");
+    }
+    if (recipe.distribution.strategy == DistributionKind::pipeline) {
+        return wrong("/distribution/strategy", "boosted trees are no chain of blocks and cannot be cut into stages");
+    }
+    return {};
+}
+
+/// What recipes may say already, and no function can do.
+Result<void> check_known(const Recipe& recipe) {
+    const RecipeData& data = recipe.data;
+    const auto refuse = [](const char* where) { return wrong(where, "this version cannot do it"); };
+    if (has_trees(recipe)) {
+        return refuse("/model/family");
+    }
+    if (data.windows && !data.windows->lags.empty()) {
+        return refuse("/data/windows/lags");
+    }
+    if (data.validation_rows == ValidationKind::group) {
+        return refuse("/data/validation_rows");
+    }
+    if (data.categories) {
+        return refuse("/data/categories");
+    }
+    if (data.layout == LayoutKind::sharded || data.layout == LayoutKind::pinned) {
+        return refuse("/data/layout");
+    }
+    if (recipe.class_weights) {
+        return refuse("/class_weights");
+    }
+    return recipe.loss == Loss::quantile ? refuse("/loss") : Result<void>{};
+}
+
 /// Model, loss and kind of source belong together.
 Result<void> check_model(const Recipe& recipe) {
     const std::string& family = recipe.model.family;
-    if (family != "mlp" && family != "transformer" && family != "gru" && family != "torchscript") {
-        return not_allowed("/model/family", family, {"gru", "mlp", "torchscript", "transformer"});
+    if (family != "mlp" && family != "transformer" && family != "gru" && family != "torchscript" && family != "gbdt") {
+        return not_allowed("/model/family", family, {"gbdt", "gru", "mlp", "torchscript", "transformer"});
     }
-    if ((family == "gru") != recipe.data.windows.has_value()) {
-        return family == "gru" ? wrong("/model/family", "a gru reads windows of rows; say how in /data/windows")
-                               : wrong("/data/windows", "windows of rows are read by the family gru");
+    if (auto checked = check_trees(recipe); !checked) {
+        return checked;
+    }
+    if (family == "gru" && !recipe.data.windows) {
+        return wrong("/model/family", "a gru reads windows of rows; say how in /data/windows");
+    }
+    if (family != "gru" && family != "gbdt" && recipe.data.windows) {
+        return wrong("/data/windows", "windows of rows are read by the families gru and gbdt");
     }
     if (recipe.data.history) {
         if (auto checked = check_history(recipe.data); !checked) {
@@ -153,9 +200,15 @@ TaskKind task_of(const Recipe& recipe) {
         return TaskKind::binary;
     case Loss::l1:
     case Loss::mse:
+    case Loss::quantile:
+    case Loss::poisson:
         return TaskKind::regression;
     }
     return TaskKind::regression;
+}
+
+bool has_trees(const Recipe& recipe) {
+    return recipe.model.family == "gbdt";
 }
 
 std::string watched_metric(const Recipe& recipe) {
@@ -167,6 +220,8 @@ std::string watched_metric(const Recipe& recipe) {
     }
     switch (recipe.loss) {
     case Loss::l1:
+    case Loss::quantile:
+    case Loss::poisson:
         return "MAE";
     case Loss::mse:
         return "MSE";
@@ -178,6 +233,26 @@ std::string watched_metric(const Recipe& recipe) {
 }
 
 namespace {
+
+/// Which rows validate, how categories become inputs and how much classes count.
+Result<void> check_rows(const Recipe& recipe) {
+    const RecipeData& data = recipe.data;
+    if (data.text && (data.categories || recipe.class_weights)) {
+        return wrong(data.categories ? "/data/categories" : "/class_weights", "a text has neither columns nor classes");
+    }
+    if ((data.validation_rows == ValidationKind::group) == data.validation_group.empty()) {
+        return data.validation_group.empty()
+                   ? wrong("/data/validation_group", "the column whose values are kept together is required")
+                   : wrong("/data/validation_rows", "a validation_group is for validation_rows: group");
+    }
+    if (!data.validation_group.empty() && (data.text || data.windows)) {
+        return wrong("/data/validation_rows", "of a text or a series the end is kept for validation");
+    }
+    if (recipe.class_weights && task_of(recipe) == TaskKind::regression) {
+        return wrong("/class_weights", "only a loss of classes has class weights");
+    }
+    return {};
+}
 
 Result<void> check_early_stopping(const Recipe& recipe) {
     if (!recipe.early_stopping) {
@@ -222,6 +297,9 @@ Result<void> check(const Recipe& recipe) {
                                                  "other (api/user-models.md)"
                                                : "a transformer can"));
     }
+    if (auto fits = check_rows(recipe); !fits) {
+        return fits;
+    }
     if (recipe.number_type == NumberType::bf16 && recipe.model.family != "mlp" &&
         recipe.model.family != "transformer") {
         return wrong("/number_type",
@@ -251,6 +329,9 @@ Result<void> check(const Recipe& recipe) {
     }
     if (recipe.optimizer.kind == OptimizerKind::adamw && recipe.optimizer.momentum != 0.0) {
         return wrong("/optimizer/momentum", "only sgd has a momentum");
+    }
+    if (auto known = check_known(recipe); !known) {
+        return known;
     }
     return check_early_stopping(recipe);
 }

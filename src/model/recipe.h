@@ -8,11 +8,13 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace muster {
 
-enum class Loss { l1, mse, cross_entropy, binary_cross_entropy };
+/// `quantile` is the pinball loss, `poisson` the negative log-likelihood of counts.
+enum class Loss { l1, mse, cross_entropy, binary_cross_entropy, quantile, poisson };
 enum class OptimizerKind { adamw, sgd };
 
 /// `bf16` is mixed precision: products of linear layers in bf16 with sums in fp32 while training, all else fp32.
@@ -36,6 +38,8 @@ struct RecipeWindows {
     std::int64_t horizon{1}; ///< steps from the newest row of a window to the target
     std::string time{};      ///< column that orders rows and tells gaps; empty: rows are in order, without a gap
     std::string series{};    ///< column that says which series (a cell, say) a row is of; empty: all of one
+    /// Which rows of a window are inputs, by their steps before the newest, ascending from 0; empty: all of them.
+    std::vector<std::int64_t> lags{};
 
     bool operator==(const RecipeWindows&) const = default;
 };
@@ -61,9 +65,21 @@ struct RecipeClip {
     bool operator==(const RecipeClip&) const = default;
 };
 
-/// Which rows of a table are kept for validation: some by chance, or the last ones. Of a text or a series it is always
-/// the end.
-enum class ValidationKind { random, end };
+/// Which rows of a table are kept for validation: some by chance, the last ones, or all rows of some values of a
+/// column. Of a text or a series it is always the end.
+enum class ValidationKind { random, end, group };
+
+/// Which categories of a column get an input of their own. The rest share one, and so do those that training did not
+/// see.
+struct RecipeCategories {
+    std::int64_t at_most{};   ///< the most frequent ones; 0: all, and none is shared
+    std::int64_t min_rows{1}; ///< training rows that a category has at least
+
+    bool operator==(const RecipeCategories&) const = default;
+};
+
+/// Where rows are during training (ARCHITECTURE.md, data layouts); `automatic` leaves it to the planner.
+enum class LayoutKind { automatic, whole, sharded, pinned };
 
 /// Which rows and columns are used, or which text.
 struct RecipeData {
@@ -80,6 +96,9 @@ struct RecipeData {
     std::vector<RecipeClip> clip{};         ///< by column
     double validation{0.1};                 ///< part of the rows kept for validation, 0 to 0.9
     ValidationKind validation_rows{ValidationKind::random};
+    std::string validation_group{};               ///< column whose values are kept together (ValidationKind::group)
+    std::optional<RecipeCategories> categories{}; ///< none: each that training sees has an input
+    LayoutKind layout{LayoutKind::automatic};
 };
 
 /// A program of a user, which is the model: a TorchScript archive, and what people have to know of it without it.
@@ -91,6 +110,21 @@ struct ModelArchive {
     bool operator==(const ModelArchive&) const = default;
 };
 
+/// Boosted trees, and how they are grown (family gbdt).
+struct RecipeTrees {
+    std::int64_t trees{100}; ///< of each output, at most
+    std::int64_t leaves{31}; ///< of a tree, at most
+    double learning_rate{0.1};
+    std::int64_t min_rows_in_leaf{20};
+    std::int64_t bins{255};      ///< values that a column is told apart by, at most
+    std::int64_t depth{0};       ///< of a tree, at most; 0: as the leaves allow
+    double l2{0.0};              ///< penalty on the leaves' values
+    double row_sampling{1.0};    ///< part of the rows that a tree sees
+    double column_sampling{1.0}; ///< part of the columns that a tree sees
+
+    bool operator==(const RecipeTrees&) const = default;
+};
+
 /// The model family and its shape.
 struct RecipeModel {
     std::string family{"mlp"};
@@ -100,6 +134,7 @@ struct RecipeModel {
     std::int64_t width{128}; ///< transformer: numbers that stand for a token; gru: hidden units, 64 by default
     std::int64_t heads{4};   ///< transformer: attention heads, a divisor of width
     double dropout{};        ///< part of the numbers between layers that training sets to 0
+    std::optional<RecipeTrees> trees{}; ///< gbdt
 };
 
 /// Where the optimizer's state is kept when several functions train: all of it at each, or a part (ZeRO-1).
@@ -135,6 +170,14 @@ struct RecipeEarlyStopping {
     bool operator==(const RecipeEarlyStopping&) const = default;
 };
 
+/// How much a row counts in the loss, by its class.
+struct RecipeClassWeights {
+    bool balanced{}; ///< each class as much as every other, over all its training rows
+    std::vector<std::pair<std::string, double>> weights{}; ///< by class; 1 for those not named
+
+    bool operator==(const RecipeClassWeights&) const = default;
+};
+
 /// A recipe as its owner wrote it. Immutable; its digest names it.
 struct Recipe {
     std::string name;
@@ -142,6 +185,8 @@ struct Recipe {
     RecipeData data;
     RecipeModel model{};
     Loss loss{Loss::l1};
+    double quantile{0.5}; ///< which one the loss quantile trains, in (0, 1)
+    std::optional<RecipeClassWeights> class_weights{};
     RecipeOptimizer optimizer{};
     std::int64_t batch{1024}; ///< global batch, rows per step over all functions
     std::int64_t epochs{1};
@@ -157,6 +202,8 @@ struct Recipe {
 
 /// Returns what kind of target the recipe's loss trains.
 [[nodiscard]] TaskKind task_of(const Recipe& recipe);
+/// Whether the model is boosted trees: steps are then trees, and a batch is all training rows.
+[[nodiscard]] bool has_trees(const Recipe& recipe);
 /// Returns the name of the metric that early stopping watches.
 [[nodiscard]] std::string watched_metric(const Recipe& recipe);
 /// Blocks of the recipe's model where it is a chain of them, which may be cut into stages; 0: it is none.

@@ -1,6 +1,7 @@
 #include "wire/recipe.h"
 
 #include "base/digest.h"
+#include "wire/recipe_data.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -10,44 +11,18 @@
 namespace muster::wire {
 namespace {
 
-template <typename T>
-using Names = std::vector<std::pair<std::string, T>>;
-
 const Names<Loss>& loss_names() {
     static const Names<Loss> names{{"l1", Loss::l1},
                                    {"mse", Loss::mse},
                                    {"cross_entropy", Loss::cross_entropy},
-                                   {"binary_cross_entropy", Loss::binary_cross_entropy}};
+                                   {"binary_cross_entropy", Loss::binary_cross_entropy},
+                                   {"quantile", Loss::quantile},
+                                   {"poisson", Loss::poisson}};
     return names;
 }
 
 const Names<OptimizerKind>& optimizer_names() {
     static const Names<OptimizerKind> names{{"adamw", OptimizerKind::adamw}, {"sgd", OptimizerKind::sgd}};
-    return names;
-}
-
-const Names<TextUnit>& unit_names() {
-    static const Names<TextUnit> names{{"byte", TextUnit::byte}, {"character", TextUnit::character}};
-    return names;
-}
-
-const Names<char>& delimiter_names() {
-    static const Names<char> names{{",", ','}, {";", ';'}, {"tab", '\t'}, {"|", '|'}};
-    return names;
-}
-
-const Names<char>& decimal_names() {
-    static const Names<char> names{{".", '.'}, {",", ','}};
-    return names;
-}
-
-const Names<CsvEncoding>& encoding_names() {
-    static const Names<CsvEncoding> names{{"utf-8", CsvEncoding::utf8}, {"latin-1", CsvEncoding::latin1}};
-    return names;
-}
-
-const Names<ValidationKind>& validation_names() {
-    static const Names<ValidationKind> names{{"random", ValidationKind::random}, {"end", ValidationKind::end}};
     return names;
 }
 
@@ -71,147 +46,6 @@ const Names<DistributionKind>& distribution_names() {
     return names;
 }
 
-template <typename T>
-std::string name_in(const Names<T>& names, T value) {
-    for (const auto& [name, candidate] : names) {
-        if (candidate == value) {
-            return name;
-        }
-    }
-    return {};
-}
-
-RecipeText text_of(Fields fields, Fields& parent) {
-    RecipeText text;
-    text.unit = fields.choice<TextUnit>("unit", unit_names(), text.unit);
-    text.sequence = fields.integer("sequence", 2, 65'536, text.sequence);
-    parent.absorb(std::move(fields));
-    return text;
-}
-
-RecipeWindows windows_of(Fields fields, Fields& parent) {
-    RecipeWindows windows;
-    windows.length = fields.integer("length", 2, 65'536, windows.length);
-    windows.horizon = fields.integer("horizon", 1, 1'000'000, windows.horizon);
-    windows.time = fields.text("time", "");
-    windows.series = fields.text("series", "");
-    parent.absorb(std::move(fields));
-    return windows;
-}
-
-RecipeCsv csv_of(Fields fields, Fields& parent) {
-    RecipeCsv csv;
-    if (fields.has("delimiter")) {
-        csv.delimiter = fields.choice<char>("delimiter", delimiter_names());
-    }
-    if (fields.has("decimal")) {
-        csv.decimal = fields.choice<char>("decimal", decimal_names());
-    }
-    csv.encoding = fields.choice<CsvEncoding>("encoding", encoding_names(), csv.encoding);
-    if (fields.has("header")) {
-        csv.header = fields.boolean("header", true);
-    }
-    parent.absorb(std::move(fields));
-    return csv;
-}
-
-const Names<HistoryStatistic>& statistic_names() {
-    static const Names<HistoryStatistic> names = [] {
-        Names<HistoryStatistic> all;
-        for (const auto statistic : {HistoryStatistic::mean,
-                                     HistoryStatistic::median,
-                                     HistoryStatistic::minimum,
-                                     HistoryStatistic::maximum,
-                                     HistoryStatistic::deviation}) {
-            all.emplace_back(name_of(statistic), statistic);
-        }
-        return all;
-    }();
-    return names;
-}
-
-RecipeHistory history_of(Fields fields, Fields& parent) {
-    RecipeHistory history;
-    history.group = fields.text("group", "");
-    history.value = fields.text("value");
-    history.now = fields.text("now");
-    history.known_at = fields.text("known_at", "");
-    history.last = fields.integer("last", 0, 1'000, history.last);
-    history.window = fields.integer("window", 0, 10'000, history.window);
-    for (const std::string& name : fields.texts("statistics")) {
-        const auto found = std::ranges::find(statistic_names(), name, &std::pair<std::string, HistoryStatistic>::first);
-        if (found == statistic_names().end()) {
-            fields.fail("statistics", fmt::format("\"{}\" is none of mean, median, min, max, std", name));
-            break;
-        }
-        history.statistics.push_back(found->second);
-    }
-    history.outstanding = fields.boolean("outstanding", false);
-    history.since_last = fields.boolean("since_last", false);
-    parent.absorb(std::move(fields));
-    return history;
-}
-
-Json to_json(const RecipeHistory& history) {
-    Json statistics = Json::array();
-    for (const HistoryStatistic statistic : history.statistics) {
-        statistics.push_back(name_of(statistic));
-    }
-    return {{"group", history.group},
-            {"value", history.value},
-            {"now", history.now},
-            {"known_at", history.known_at},
-            {"last", history.last},
-            {"window", history.window},
-            {"statistics", statistics},
-            {"outstanding", history.outstanding},
-            {"since_last", history.since_last}};
-}
-
-std::vector<RecipeClip> clip_of(Fields fields, Fields& parent) {
-    std::vector<RecipeClip> clips;
-    for (const auto& [column, none] : fields.json().items()) {
-        const Json* limits = fields.raw(column);
-        if (!limits->is_array() || limits->size() != 2 || !limits->at(0).is_number() || !limits->at(1).is_number() ||
-            limits->at(0).get<double>() >= limits->at(1).get<double>()) {
-            fields.fail(column, "[low, high] is expected, two numbers, the smaller one first");
-            break;
-        }
-        clips.push_back({column, limits->at(0).get<double>(), limits->at(1).get<double>()});
-    }
-    parent.absorb(std::move(fields));
-    return clips;
-}
-
-RecipeData data_of(Fields fields, Fields& parent) {
-    RecipeData data;
-    data.source = fields.text("source");
-    data.test = fields.text("test", "");
-    if (fields.has("text")) {
-        data.text = text_of(fields.child("text"), fields);
-        data.target = text_target(data.text->unit);
-    } else {
-        data.target = fields.text("target");
-    }
-    if (fields.has("windows")) {
-        data.windows = windows_of(fields.child("windows"), fields);
-    }
-    if (fields.has("history")) {
-        data.history = history_of(fields.child("history"), fields);
-    }
-    if (fields.has("csv") && !data.text) {
-        data.csv = csv_of(fields.child("csv"), fields);
-    }
-    data.exclude = fields.texts("exclude");
-    data.categorical = fields.texts("categorical");
-    data.log = fields.texts("log");
-    data.clip = clip_of(fields.child("clip"), fields);
-    data.validation = fields.real("validation", 0.0, 0.9, data.validation);
-    data.validation_rows = fields.choice<ValidationKind>("validation_rows", validation_names(), data.validation_rows);
-    parent.absorb(std::move(fields));
-    return data;
-}
-
 ModelArchive archive_of(Fields fields, Fields& parent) {
     ModelArchive archive;
     archive.sha256 = fields.text("sha256");
@@ -224,11 +58,30 @@ ModelArchive archive_of(Fields fields, Fields& parent) {
     return archive;
 }
 
+RecipeTrees trees_of(Fields& fields) {
+    RecipeTrees trees;
+    trees.trees = fields.integer("trees", 1, 100'000, trees.trees);
+    trees.leaves = fields.integer("leaves", 2, 131'072, trees.leaves);
+    trees.learning_rate = fields.real("learning_rate", 1e-12, 1e3, trees.learning_rate);
+    trees.min_rows_in_leaf = fields.integer("min_rows_in_leaf", 1, 1'000'000'000, trees.min_rows_in_leaf);
+    trees.bins = fields.integer("bins", 2, 65'535, trees.bins);
+    trees.depth = fields.integer("depth", 0, 1'000, trees.depth);
+    trees.l2 = fields.real("l2", 0.0, 1e12, trees.l2);
+    trees.row_sampling = fields.real("row_sampling", 1e-6, 1.0, trees.row_sampling);
+    trees.column_sampling = fields.real("column_sampling", 1e-6, 1.0, trees.column_sampling);
+    return trees;
+}
+
 RecipeModel model_of(Fields fields, Fields& parent) {
     RecipeModel model;
     model.family = fields.text("family", fields.has("archive") ? "torchscript" : model.family);
     if (model.family == "torchscript") {
         model.archive = archive_of(fields.child("archive"), fields);
+        parent.absorb(std::move(fields));
+        return model;
+    }
+    if (model.family == "gbdt") {
+        model.trees = trees_of(fields);
         parent.absorb(std::move(fields));
         return model;
     }
@@ -276,6 +129,26 @@ RecipeDistribution distribution_of(Fields fields, Fields& parent) {
     return distribution;
 }
 
+RecipeClassWeights class_weights_of(const Json& json, Fields& fields) {
+    RecipeClassWeights weights;
+    if (json == "balanced") {
+        weights.balanced = true;
+        return weights;
+    }
+    if (!json.is_object() || json.empty()) {
+        fields.fail("class_weights", "\"balanced\" is expected, or a weight for each class");
+        return weights;
+    }
+    for (const auto& [name, weight] : json.items()) {
+        if (!weight.is_number() || !(weight.get<double>() > 0.0) || weight.get<double>() > 1e9) {
+            fields.fail("class_weights", fmt::format("the weight of \"{}\" is a number above 0, at most 1e9", name));
+            break;
+        }
+        weights.weights.emplace_back(name, weight.get<double>());
+    }
+    return weights;
+}
+
 RecipeEarlyStopping early_stopping_of(Fields fields, Fields& parent) {
     RecipeEarlyStopping stopping;
     stopping.patience = fields.integer("patience", 1, 1'000'000, stopping.patience);
@@ -284,44 +157,20 @@ RecipeEarlyStopping early_stopping_of(Fields fields, Fields& parent) {
     return stopping;
 }
 
-Json to_json(const RecipeData& data) {
-    if (data.text) {
-        return {{"source", data.source},
-                {"test", data.test},
-                {"text", {{"unit", name_in(unit_names(), data.text->unit)}, {"sequence", data.text->sequence}}},
-                {"validation", data.validation}};
-    }
-    Json json{{"source", data.source},
-              {"test", data.test},
-              {"target", data.target},
-              {"exclude", data.exclude},
-              {"categorical", data.categorical},
-              {"validation", data.validation}};
-    if (data.csv != RecipeCsv{}) { // else recipes from before it keep their digests
-        json["csv"] = wire::to_json(data.csv);
-    }
-    if (!data.log.empty()) {
-        json["log"] = data.log;
-    }
-    for (const RecipeClip& clip : data.clip) {
-        json["clip"][clip.column] = {clip.low, clip.high};
-    }
-    if (data.history) {
-        json["history"] = to_json(*data.history);
-    }
-    if (data.validation_rows != ValidationKind::random) {
-        json["validation_rows"] = name_in(validation_names(), data.validation_rows);
-    }
-    if (data.windows) {
-        json["windows"] = {{"length", data.windows->length},
-                           {"horizon", data.windows->horizon},
-                           {"time", data.windows->time},
-                           {"series", data.windows->series}};
-    }
-    return json;
-}
-
 Json shape_of(const RecipeModel& model) {
+    if (model.trees) {
+        const RecipeTrees& trees = *model.trees;
+        return {{"family", model.family},
+                {"trees", trees.trees},
+                {"leaves", trees.leaves},
+                {"learning_rate", trees.learning_rate},
+                {"min_rows_in_leaf", trees.min_rows_in_leaf},
+                {"bins", trees.bins},
+                {"depth", trees.depth},
+                {"l2", trees.l2},
+                {"row_sampling", trees.row_sampling},
+                {"column_sampling", trees.column_sampling}};
+    }
     if (model.family == "transformer") {
         return {{"family", model.family}, {"layers", model.layers}, {"width", model.width}, {"heads", model.heads}};
     }
@@ -341,6 +190,17 @@ Json to_json(const RecipeModel& model) {
     Json json = shape_of(model);
     if (model.dropout > 0.0) {
         json["dropout"] = model.dropout;
+    }
+    return json;
+}
+
+Json to_json(const RecipeClassWeights& weights) {
+    if (weights.balanced) {
+        return "balanced";
+    }
+    Json json = Json::object();
+    for (const auto& [name, weight] : weights.weights) {
+        json[name] = weight;
     }
     return json;
 }
@@ -365,28 +225,6 @@ Json to_json(const RecipeOptimizer& optimizer) {
 
 } // namespace
 
-Json to_json(const RecipeCsv& csv) {
-    Json json{{"encoding", name_in(encoding_names(), csv.encoding)}};
-    if (csv.delimiter) {
-        json["delimiter"] = name_in(delimiter_names(), *csv.delimiter);
-    }
-    if (csv.decimal) {
-        json["decimal"] = name_in(decimal_names(), *csv.decimal);
-    }
-    if (csv.header) {
-        json["header"] = *csv.header;
-    }
-    return json;
-}
-
-Result<RecipeCsv> csv_from_json(const Json& json) {
-    static const Json nothing = Json::object();
-    Fields outer{nothing, ""};
-    RecipeCsv csv = csv_of(Fields{json, ""}, outer);
-    auto done = outer.finish();
-    return done ? Result<RecipeCsv>{csv} : std::move(done).error();
-}
-
 Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
     Fields fields{json, "", places};
     Recipe recipe;
@@ -395,9 +233,17 @@ Result<Recipe> recipe_from_json(const Json& json, const Places* places) {
     recipe.data = data_of(fields.child("data"), fields);
     recipe.model = model_of(fields.child("model"), fields);
     recipe.loss = fields.choice<Loss>("loss", loss_names());
-    recipe.optimizer = optimizer_of(fields.child("optimizer"), fields);
-    recipe.batch = fields.integer("batch", 1, 1 << 24, recipe.batch);
-    recipe.epochs = fields.integer("epochs", 1, 1'000'000, recipe.epochs);
+    if (recipe.loss == Loss::quantile) {
+        recipe.quantile = fields.real("quantile", 1e-6, 1.0 - 1e-6);
+    }
+    if (const Json* weights = fields.raw("class_weights"); weights != nullptr) {
+        recipe.class_weights = class_weights_of(*weights, fields);
+    }
+    if (!has_trees(recipe)) { // Else none of it is asked for, and refused.
+        recipe.optimizer = optimizer_of(fields.child("optimizer"), fields);
+        recipe.batch = fields.integer("batch", 1, 1 << 24, recipe.batch);
+        recipe.epochs = fields.integer("epochs", 1, 1'000'000, recipe.epochs);
+    }
     recipe.metrics = fields.texts("metrics");
     recipe.report_by = fields.texts("report_by");
     recipe.seed = static_cast<std::uint64_t>(fields.integer("seed", 0, std::numeric_limits<std::int64_t>::max(), 1));
@@ -427,13 +273,21 @@ Json to_json(const Recipe& recipe) {
               {"data", to_json(recipe.data)},
               {"model", to_json(recipe.model)},
               {"loss", name_in(loss_names(), recipe.loss)},
-              {"optimizer", to_json(recipe.optimizer)},
-              {"batch", recipe.batch},
-              {"epochs", recipe.epochs},
               {"metrics", recipe.metrics},
               {"seed", recipe.seed},
               {"number_type", name_in(number_type_names(), recipe.number_type)},
               {"stop_when_met", recipe.stop_when_met}};
+    if (!has_trees(recipe)) {
+        json["optimizer"] = to_json(recipe.optimizer);
+        json["batch"] = recipe.batch;
+        json["epochs"] = recipe.epochs;
+    }
+    if (recipe.loss == Loss::quantile) { // else recipes from before it keep their digests
+        json["quantile"] = recipe.quantile;
+    }
+    if (recipe.class_weights) {
+        json["class_weights"] = to_json(*recipe.class_weights);
+    }
     if (recipe.distribution != RecipeDistribution{}) { // else recipes from before it keep their digests
         json["distribution"] = {{"strategy", name_in(distribution_names(), recipe.distribution.strategy)},
                                 {"micro_batches", recipe.distribution.micro_batches}};
@@ -458,6 +312,9 @@ std::string model_kind(const Recipe& recipe) {
     }
     if (recipe.model.archive) {
         return user_model_kind + recipe.model.archive->sha256.substr(0, 12);
+    }
+    if (recipe.model.trees) {
+        return fmt::format("gbdt {}x{}", recipe.model.trees->trees, recipe.model.trees->leaves);
     }
     if (recipe.model.family == "gru") {
         return fmt::format("gru {}x{}", recipe.model.layers, recipe.model.width);

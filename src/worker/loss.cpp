@@ -19,6 +19,8 @@ at::Tensor loss_part(Loss loss, const at::Tensor& outputs, const at::Tensor& tar
             return at::mse_loss(outputs, target, at::Reduction::Sum);
         case Loss::cross_entropy:
         case Loss::binary_cross_entropy:
+        case Loss::quantile:
+        case Loss::poisson:
             break;
         }
         return outputs.size(1) == 1 ? at::binary_cross_entropy_with_logits(outputs, target, {}, {}, at::Reduction::Sum)

@@ -174,8 +174,8 @@ def test_recipe_schema_has_the_keys_of_the_parser():
             yield name
             yield from keys_of(value)
 
-    parser = text_of("src/wire/recipe.cpp")
-    asked = set(re.findall(r"fields\.(?:text|texts|integer|integers|real|boolean|choice<\w+>|child)\(\s*\"(\w+)\"", parser))
+    parser = text_of("src/wire/recipe.cpp") + text_of("src/wire/recipe_data.cpp")
+    asked = set(re.findall(r"fields\.(?:text|texts|integer|integers|real|boolean|raw|choice<\w+>|child)\(\s*\"(\w+)\"", parser))
     assert set(keys_of(recipe_schema())) == asked
 
 
@@ -187,6 +187,10 @@ def test_recipe_schema_has_the_keys_of_the_parser():
     ({"data": {"source": "s"}}, False), ({"data": {"source": "s", "target": "y", "text": {}}}, False),
     ({"data": {"source": "s", "text": {"unit": "byte"}}, "model": {"family": "transformer", "layers": 2}, "loss": "cross_entropy"}, True),
     ({"model": {"family": "torchscript", "archive": {"sha256": "a" * 64, "bytes": 1}}}, True),
+    ({"model": {"family": "gbdt", "trees": 5}}, True), ({"model": {"family": "gbdt", "hidden": [8]}}, False),
+    ({"model": {"family": "gbdt"}, "batch": 5}, False), ({"model": {"trees": 5}}, False),
+    ({"model": {"family": "gbdt"}, "loss": "poisson"}, True), ({"loss": "poisson"}, False),
+    ({"loss": "quantile", "quantile": 0.9}, True), ({"loss": "quantile"}, False), ({"quantile": 0.9}, False),
     ({"model": {"family": "torchscript"}}, False), ({"model": {"archive": {"sha256": "a" * 64, "bytes": 1}}}, True),
     ({"model": {"family": "mlp", "archive": {"sha256": "a" * 64, "bytes": 1}}}, False),
     ({"data": {"source": "s", "text": {"unit": "word"}}, "model": {"family": "transformer"}, "loss": "cross_entropy"}, False)])
