@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <exception>
+#include <latch>
 #include <thread>
 
 namespace muster::process_group::testing {
@@ -57,6 +58,7 @@ void run_ranks(int ranks,
     }
     const auto specs = make_specs(listeners, operation_timeout);
     std::vector<std::exception_ptr> failures(specs.size());
+    std::latch connected{ranks};
     {
         std::vector<std::jthread> threads;
         for (std::size_t rank = 0; rank < specs.size(); ++rank) {
@@ -65,6 +67,7 @@ void run_ranks(int ranks,
                     const auto dialer = collective::tcp_dialer();
                     auto group = collective::Group::connect(
                         specs[rank], listeners[rank].fd.get(), *dialer, Deadline::after(std::chrono::seconds{20}));
+                    connected.arrive_and_wait(); // What a quick rank does wrong must not fail another one's connect().
                     if (!group) {
                         throw std::runtime_error{group.error().text()};
                     }

@@ -216,7 +216,8 @@ TEST(BoostedTrees, end_with_the_group_and_the_thread_can_train_again) {
     const TreeTable table{2000, TreeLoss::l2};
     const auto half = table.training().size() / 2;
     const auto alone = grow_with(table, of(TreeLoss::l2), small_trees(), {100}).front();
-    for (const int milliseconds : {0, 1, 2, 4, 8, 16, 32}) { // The beginning, and somewhere inside of a tree.
+    // Bytes that the lost member has sent: at the beginning, and somewhere inside of a tree.
+    for (const std::int64_t sent : {0, 1, 20'000, 50'000, 90'000, 200'000}) {
         process_group::testing::run_ranks(3, [&](const std::shared_ptr<collective::Group>& group) {
             TreeParameters parameters = small_trees();
             parameters.trees = 100'000;
@@ -226,7 +227,10 @@ TEST(BoostedTrees, end_with_the_group_and_the_thread_can_train_again) {
             std::thread other;
             if (group->rank() == 1) {
                 other = std::thread{[&] {
-                    std::this_thread::sleep_for(std::chrono::milliseconds{milliseconds});
+                    const Deadline deadline = Deadline::after(std::chrono::seconds{20});
+                    while (group->traffic().bytes_sent < sent && !deadline.passed()) {
+                        std::this_thread::yield();
+                    }
                     group->abort("the member is gone");
                 }};
             }
