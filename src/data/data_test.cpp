@@ -92,6 +92,32 @@ TEST_F(Encoding, standardises_numbers_and_spreads_categories) {
     EXPECT_EQ(how.target.median, 15);
 }
 
+TEST_F(Encoding, leaves_rows_of_boosted_trees_as_they_are) {
+    auto how = recipe();
+    how.data.clip = {{"a", 0, 100}};
+    const auto scaled = encode("a,band,when,y\n-1,n8,1970-01-01T06:00,10\n3,n78,,20\n,,1970-01-08T12:00,30\n", how);
+    ASSERT_TRUE(scaled) << scaled.error().text();
+    how.model = {.family = "gbdt", .trees = RecipeTrees{}};
+    const auto made = encode("a,band,when,y\n-1,n8,1970-01-01T06:00,10\n3,n78,,20\n,,1970-01-08T12:00,30\n", how);
+    ASSERT_TRUE(made) << made.error().text();
+    EXPECT_NE(made->folder, scaled->folder) << "another matrix in the cache";
+    EXPECT_EQ(made->info.columns, 4);
+    const Floats found = floats(made->folder / "train.features");
+    const float none = std::nanf("");
+    const Floats wanted{0, 1, 0.25F, 0.25F / 7, 3, 0, none, none, none, none, 0.5F, 0.5F / 7};
+    ASSERT_EQ(found.size(), wanted.size());
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        EXPECT_TRUE(found[i] == wanted[i] || (std::isnan(found[i]) && std::isnan(wanted[i]))) << i << ": " << found[i];
+    }
+    const auto learnt = learned(*made);
+    EXPECT_TRUE(learnt.inputs[0].raw);
+    EXPECT_FALSE(learnt.inputs[0].missing_flag);
+    EXPECT_EQ(learnt.inputs[0].transform, (NumberTransform{.low = 0, .high = 100}));
+    const auto test = encode("a,band,y\n1,n8,1\n2,n78,2\n", how, "a,band,y\n5,n1,2\n");
+    ASSERT_TRUE(test) << test.error().text();
+    EXPECT_TRUE(std::isnan(floats(test->folder / "test.features")[1])) << "a category that training did not see";
+}
+
 TEST_F(Encoding, keeps_numbers_within_limits_and_takes_logarithms) {
     auto how = recipe();
     how.data.log = {"delay_*", "load"};

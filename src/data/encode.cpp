@@ -54,10 +54,16 @@ Result<void> Encoder::encode(const TextBlock& block) {
 }
 
 Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& text, std::size_t first) {
+    constexpr float none = std::numeric_limits<float>::quiet_NaN();
     const std::size_t flag = first + width_of(input) - 1;
     for (std::size_t row = 0; row < rows_; ++row) {
         const auto cell_text = text[row];
         float* encoded = features_.data() + row * width_;
+        if (input.kind == ColumnKind::category && input.raw) {
+            const auto index = is_missing(cell_text) ? std::nullopt : index_of(input.categories, cell_text);
+            encoded[first] = index ? static_cast<float>(*index) : none;
+            continue;
+        }
         if (input.kind == ColumnKind::category) {
             if (is_missing(cell_text)) {
                 encoded[flag] = input.missing_flag ? 1.0F : encoded[flag];
@@ -72,6 +78,10 @@ Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& t
                 input.name, row, fmt::format("{} is not a finite number, as in training", excerpt(cell_text)));
         }
         const bool missing = cell.kind == CellKind::missing;
+        if (missing && input.raw) {
+            encoded[first] = none;
+            continue;
+        }
         const double number = missing ? input.fill : input.transform(cell.value);
         const auto value = static_cast<float>((number - input.mean) / input.scale);
         if (!std::isfinite(value)) {
@@ -92,6 +102,9 @@ Result<void> Encoder::encode_date(const InputColumn& input, const TextColumn& te
             if (input.missing_flag) {
                 encoded[date_columns] = 1.0F;
             }
+            if (input.raw) {
+                std::fill_n(encoded, raw_date_columns, std::numeric_limits<float>::quiet_NaN());
+            }
             continue;
         }
         const auto seconds = parse_time(text[row]);
@@ -102,7 +115,12 @@ Result<void> Encoder::encode_date(const InputColumn& input, const TextColumn& te
         }
         for (const double period : {seconds_of_day, seconds_of_week}) {
             const double turns = *seconds / period;
-            const double angle = 2.0 * std::numbers::pi * (turns - std::floor(turns));
+            const double part = turns - std::floor(turns);
+            if (input.raw) {
+                *encoded++ = static_cast<float>(part);
+                continue;
+            }
+            const double angle = 2.0 * std::numbers::pi * part;
             *encoded++ = static_cast<float>(std::sin(angle));
             *encoded++ = static_cast<float>(std::cos(angle));
         }

@@ -223,7 +223,8 @@ std::vector<std::string> ColumnFacts::categories() const {
 
 Learner::Learner(const UsedColumns& columns, const Recipe& recipe, const Settings& settings, std::string source)
     : inputs_{columns.all_inputs()}, target_{columns.target}, transforms_{columns.transforms}, task_{task_of(recipe)},
-      windows_{recipe.data.windows.has_value()}, settings_{settings}, source_{std::move(source)} {
+      windows_{recipe.data.windows.has_value()}, raw_{has_trees(recipe)}, settings_{settings}, source_{
+                                                                                                   std::move(source)} {
     for (std::size_t input = 0; input < inputs_.size(); ++input) {
         forced_category_.push_back(contains(recipe.data.categorical, inputs_[input]));
         facts_.emplace_back(settings.categories_max, transforms_[input]);
@@ -270,7 +271,7 @@ Result<Preprocessing> Learner::finish() {
 
 Result<InputColumn> Learner::input_column(std::size_t position) const {
     const auto& facts = facts_[position];
-    InputColumn column{.name = inputs_[position], .missing_flag = facts.first_missing().row > 0};
+    InputColumn column{.name = inputs_[position], .missing_flag = !raw_ && facts.first_missing().row > 0, .raw = raw_};
     if (facts.values() == 0) {
         return refusal(column.name, 0, "the column has no value in any row; list it under data.exclude of the recipe");
     }
@@ -279,6 +280,9 @@ Result<InputColumn> Learner::input_column(std::size_t position) const {
             return std::move(checked).error();
         }
         column.transform = transforms_[position];
+        if (raw_) {
+            return column;
+        }
         column.mean = facts.mean();
         column.fill = facts.mean();
         column.scale = facts.scale();

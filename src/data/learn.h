@@ -115,6 +115,7 @@ private:
     std::vector<bool> forced_category_;
     TaskKind task_;
     bool windows_;
+    bool raw_; ///< for boosted trees
     Settings settings_;
     std::string source_;
     std::vector<ColumnFacts> facts_;    ///< of the inputs, then of the target

@@ -103,6 +103,9 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
             what[key] = data.at(key);
         }
     }
+    if (has_trees(recipe)) {
+        what["raw"] = true;
+    }
     if (recipe.data.history) {
         what["history"] = wire::to_json(recipe).at("data").at("history");
     }

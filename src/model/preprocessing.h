@@ -30,6 +30,9 @@ struct NumberTransform {
 /// week: sine and cosine of the part of a day, then of a week, that has passed since 1970 (UTC); a missing one is all
 /// zero. token: of a text, one column with the index in `categories`, which
 /// are its vocabulary; where units were characters, the last one stands for what training did not see.
+/// With `raw`, as boosted trees read it, nothing is scaled or filled in: number -> transform(value); category -> one
+/// column with the index in `categories`; date -> two columns, the parts of a day and of a week that have passed. What
+/// is missing or unknown is NaN.
 struct InputColumn {
     std::string name;
     ColumnKind kind{ColumnKind::number};
@@ -38,12 +41,14 @@ struct InputColumn {
     double mean{};                         ///< number: of transformed values, as `fill` and `scale`
     double scale{1.0};                     ///< number: training standard deviation, 1 when that is 0
     std::vector<std::string> categories{}; ///< category: sorted, as seen in training
-    bool missing_flag{};                   ///< whether missing values were seen in training
+    bool missing_flag{};                   ///< whether missing values were seen in training; not with `raw`
+    bool raw{};
 
     bool operator==(const InputColumn&) const = default;
 };
 
 inline constexpr std::size_t date_columns = 4;
+inline constexpr std::size_t raw_date_columns = 2;
 inline constexpr double seconds_of_day = 86'400.0;
 inline constexpr double seconds_of_week = 7 * seconds_of_day;
 

@@ -81,11 +81,8 @@ Result<void> check_trees(const Recipe& recipe) {
 Result<void> check_known(const Recipe& recipe) {
     const RecipeData& data = recipe.data;
     const auto refuse = [](const char* where) { return wrong(where, "this version cannot do it"); };
-    if (has_trees(recipe)) {
-        return refuse("/model/family");
-    }
-    if (data.windows && !data.windows->lags.empty()) {
-        return refuse("/data/windows/lags");
+    if (data.windows && !data.windows->lags.empty() && !has_trees(recipe)) {
+        return wrong("/data/windows/lags", "a gru reads all rows of a window; lags are for the family gbdt");
     }
     if (data.validation_rows == ValidationKind::group) {
         return refuse("/data/validation_rows");
@@ -96,10 +93,7 @@ Result<void> check_known(const Recipe& recipe) {
     if (data.layout == LayoutKind::sharded || data.layout == LayoutKind::pinned) {
         return refuse("/data/layout");
     }
-    if (recipe.class_weights) {
-        return refuse("/class_weights");
-    }
-    return recipe.loss == Loss::quantile ? refuse("/loss") : Result<void>{};
+    return {};
 }
 
 /// Model, loss and kind of source belong together.
@@ -247,6 +241,9 @@ Result<void> check_rows(const Recipe& recipe) {
     }
     if (!data.validation_group.empty() && (data.text || data.windows)) {
         return wrong("/data/validation_rows", "of a text or a series the end is kept for validation");
+    }
+    if (recipe.class_weights && recipe.model.archive) {
+        return wrong("/class_weights", "classes are weighed in models of our families, not in archives of users");
     }
     if (recipe.class_weights && task_of(recipe) == TaskKind::regression) {
         return wrong("/class_weights", "only a loss of classes has class weights");

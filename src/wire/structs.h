@@ -82,6 +82,9 @@ inline void to_json(nlohmann::json& json, const InputColumn& input) {
     if (input.transform.log) {
         json["log"] = true;
     }
+    if (input.raw) {
+        json["raw"] = true;
+    }
 }
 inline void from_json(const nlohmann::json& json, InputColumn& input) {
     json.at("name").get_to(input.name);
@@ -92,6 +95,7 @@ inline void from_json(const nlohmann::json& json, InputColumn& input) {
     json.at("categories").get_to(input.categories);
     json.at("missing_flag").get_to(input.missing_flag);
     input.transform = {.log = json.value("log", false)};
+    input.raw = json.value("raw", false);
     if (json.contains("clip")) {
         input.transform.low = json.at("clip").at(0).get<double>();
         input.transform.high = json.at("clip").at(1).get<double>();

@@ -209,6 +209,40 @@ TEST(Recipe, for_a_text_says_what_does_not_fit) {
     }
 }
 
+TEST(Recipes, of_boosted_trees_say_how_they_are_grown) {
+    const auto read = [](const char* model, const char* more) {
+        return recipe_from_json(
+            parse_document(std::string{"{name: r, data: {source: s, target: y}, model: {family: gbdt"} + model + "}" +
+                               more + "}",
+                           "r.yaml")
+                ->value);
+    };
+    const auto recipe = read(", trees: 50, leaves: 7, learning_rate: 0.2", ", loss: poisson");
+    ASSERT_TRUE(recipe) << recipe.error().text();
+    EXPECT_EQ(recipe->model.trees, (RecipeTrees{.trees = 50, .leaves = 7, .learning_rate = 0.2}));
+    EXPECT_EQ(model_kind(*recipe), "gbdt 50x7");
+    const auto again = recipe_from_json(to_json(*recipe));
+    ASSERT_TRUE(again) << again.error().text();
+    EXPECT_EQ(again->digest, recipe->digest);
+    EXPECT_FALSE(to_json(*recipe).contains("optimizer"));
+    EXPECT_EQ(read("", ", loss: quantile, quantile: 0.9")->quantile, 0.9);
+    for (const auto& [model, more, words] :
+         {std::tuple{", hidden: [4]", ", loss: mse", "hidden"},
+          std::tuple{"", ", loss: mse, batch: 5", "batch"},
+          std::tuple{"", ", loss: mse, epochs: 5", "epochs"},
+          std::tuple{"", ", loss: mse, optimizer: {name: sgd}", "optimizer"},
+          std::tuple{"", ", loss: mse, number_type: bf16", "one number type"},
+          std::tuple{"", ", loss: mse, quantile: 0.5", "quantile"},
+          std::tuple{"", ", loss: quantile", "quantile"},
+          std::tuple{"", ", loss: mse, class_weights: balanced", "class_weights"},
+          std::tuple{", leaves: 1", ", loss: mse", "leaves"},
+          std::tuple{"", ", loss: mse, distribution: {strategy: pipeline}", "no chain of blocks"}}) {
+        const auto refused = read(model, more);
+        ASSERT_FALSE(refused) << words;
+        EXPECT_NE(refused.error().text().find(words), std::string::npos) << refused.error().text();
+    }
+}
+
 TEST(Recipe, keeps_its_digest_when_what_is_new_is_off) {
     const auto document = parse_document(recipe_text, "r.yaml");
     const auto plain = recipe_from_json(document->value);
