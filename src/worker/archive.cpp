@@ -1,6 +1,7 @@
 #include "worker/archive.h"
 
 #include "worker/archive_history.h"
+#include "worker/tree_problem.h"
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
@@ -53,6 +54,34 @@ def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
     return encoded.to(6)
 )";
 
+/// As boosted trees read them: one column for each category input, and nothing is scaled or filled in.
+constexpr const char* encode_raw_source = R"(
+def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
+    rows = numbers.size(0)
+    values = numbers.to(7)
+    values = torch.minimum(torch.maximum(values, self.low), self.high)
+    values = torch.where(self.logged, torch.sign(values) * torch.log1p(values.abs()), values)
+    encoded = torch.full([rows, self.columns], float("nan"), dtype=7)
+    encoded.index_copy_(1, self.number_columns, values)
+    turns = numbers.to(7).index_select(1, self.dates).unsqueeze(2) / self.date_periods
+    encoded.index_copy_(1, self.date_columns, (turns - turns.floor()).flatten(1))
+    if len(self.category_names) > 0:
+        assert len(categories) == rows, "categories must have one list for each row"
+        row_index: List[int] = []
+        column_index: List[int] = []
+        positions: List[int] = []
+        for i in range(rows):
+            assert len(categories[i]) == len(self.category_names), "each row needs one text for each category input"
+            for j in range(len(self.category_names)):
+                value = categories[i][j]
+                if value in self.category_columns[j]:
+                    row_index.append(i)
+                    column_index.append(self.category_positions[j])
+                    positions.append(self.category_columns[j][value])
+        encoded[torch.tensor(row_index, dtype=4), torch.tensor(column_index, dtype=4)] = torch.tensor(positions, dtype=7)
+    return encoded.to(6)
+)";
+
 constexpr const char* text_forward_source = R"(
 def forward(self, tokens: Tensor) -> Tensor:
     assert tokens.dim() == 2 and 0 < tokens.size(1) and tokens.size(1) <= self.sequence, "tokens must be [rows, 1 to sequence]"
@@ -76,6 +105,10 @@ def outputs_of(self, encoded: Tensor) -> Tensor:
 )";
 
 std::string forward_source(const Recipe& recipe, const Preprocessing& preprocessing) {
+    if (has_trees(recipe)) {
+        return "def forward(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:\n"
+               "    return self.outputs_of(self.encode(self.derive(numbers, categories), categories)).to(7)\n";
+    }
     std::string source = "def forward(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:\n"
                          "    outputs = self.outputs_of(self.encode(self.derive(numbers, categories), categories)";
     source += recipe.number_type == NumberType::fp64 ? ".to(7)" : "";
@@ -120,6 +153,7 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     std::vector<std::string> date_names;
     c10::List<c10::Dict<std::string, std::int64_t>> category_columns;
     c10::List<std::int64_t> category_flag_columns;
+    c10::List<std::int64_t> category_positions; // where the columns of each begin
     c10::List<c10::List<std::string>> categories;
     std::int64_t column = 0;
     for (const InputColumn& input : preprocessing.inputs) {
@@ -142,7 +176,8 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
             mean.push_back(input.mean);
             scale.push_back(input.scale);
             number_columns.push_back(column);
-            for (const std::int64_t end = column + (date ? std::int64_t{date_columns} : 1); column < end; ++column) {
+            const std::int64_t end = column + encoded_columns(input) - (input.missing_flag ? 1 : 0);
+            for (; column < end; ++column) {
                 if (date) {
                     wave_columns.push_back(column);
                 }
@@ -151,10 +186,13 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
             category_names.push_back(input.name);
             c10::Dict<std::string, std::int64_t> columns;
             c10::List<std::string> names;
+            category_positions.push_back(column);
             for (const std::string& category : input.categories) {
-                columns.insert(category, column++);
+                const std::int64_t position = std::ssize(names);
+                columns.insert(category, input.raw ? position : column + position);
                 names.push_back(category);
             }
+            column += input.raw ? 1 : std::ssize(input.categories);
             category_columns.push_back(columns);
             categories.push_back(names);
             category_flag_columns.push_back(input.missing_flag ? column : -1);
@@ -187,11 +225,13 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     for (std::size_t i = category_names.size(); i < raw.categories.size(); ++i) { // the group: given, not encoded
         category_columns.push_back(c10::Dict<std::string, std::int64_t>{});
         category_flag_columns.push_back(-1);
+        category_positions.push_back(-1);
     }
     module.register_attribute("category_columns",
                               c10::ListType::create(c10::DictType::create(c10::StringType::get(), c10::IntType::get())),
                               std::move(category_columns));
     module.register_attribute("category_flag_columns", c10::ListType::ofInts(), std::move(category_flag_columns));
+    module.register_attribute("category_positions", c10::ListType::ofInts(), std::move(category_positions));
     attribute(module, "number_names", raw.numbers);
     attribute(module, "category_names", raw.categories);
 }
@@ -225,7 +265,7 @@ void complete_for_tables(torch::jit::Module& archive, const Recipe& recipe, cons
     }
     archive.define(recipe.data.windows ? windows_source : rows_source);
     archive.define(derive_source(preprocessing.history.has_value()));
-    archive.define(encode_source);
+    archive.define(has_trees(recipe) ? encode_raw_source : encode_source);
     archive.define(forward_source(recipe, preprocessing));
 }
 
@@ -238,6 +278,23 @@ void complete_for_text(torch::jit::Module& archive, const Recipe& recipe, const 
 }
 
 } // namespace
+
+torch::jit::Module tree_inputs_module(const Recipe& recipe, const Preprocessing& preprocessing) {
+    torch::jit::Module rows{"__torch__.muster.Rows"};
+    std::vector<std::int64_t> kept;
+    for (const SampleColumn& column : columns_of_sample(recipe, preprocessing)) {
+        kept.push_back(column.position);
+    }
+    rows.register_buffer("kept", at::tensor(kept, at::kLong));
+    rows.define("def forward(self, rows: Tensor) -> Tensor:\n    return rows.flatten(1).index_select(1, self.kept)\n");
+    torch::jit::Module module{"__torch__.muster.TreeInputs"};
+    module.register_module("body", rows);
+    attribute(module, "target_name", preprocessing.target.name);
+    attribute(module, "task", name_of(task_of(recipe)));
+    complete_for_tables(module, recipe, preprocessing);
+    module.eval();
+    return module;
+}
 
 void write_archive(const torch::jit::Module& body,
                    const Recipe& recipe,

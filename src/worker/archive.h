@@ -27,4 +27,8 @@ void write_archive(const torch::jit::Module& body,
                    int fd,
                    const std::function<void(const void*, std::size_t)>& written = {});
 
+/// Returns a module that makes of raw rows what boosted trees read: forward() takes what that of an archive takes and
+/// returns float64 [samples, columns of a sample], NaN where something is missing, the rows of a window oldest first.
+[[nodiscard]] torch::jit::Module tree_inputs_module(const Recipe& recipe, const Preprocessing& preprocessing);
+
 } // namespace muster::worker

@@ -1,5 +1,7 @@
 #include "worker/archive_file.h"
 
+#include "worker/tree_archive.h"
+
 #include <c10/util/Exception.h>
 #include <torch/csrc/jit/serialization/import.h>
 #include <unistd.h>
@@ -49,6 +51,12 @@ std::size_t file_bytes(int fd) {
 
 std::shared_ptr<caffe2::serialize::ReadAdapterInterface> archive_reader(int fd) {
     return std::make_shared<DescriptorReader>(fd);
+}
+
+bool begins_as_trees(int fd) {
+    std::string begin(tree_archive_begin.size(), '\0');
+    return archive_reader(fd)->read(0, begin.data(), begin.size(), "the model") == begin.size() &&
+           begin == tree_archive_begin;
 }
 
 torch::jit::Module load_archive(int fd) {

@@ -16,6 +16,9 @@ namespace muster::worker {
 /// Bytes of an open file. Moves its position. Throws std::system_error.
 [[nodiscard]] std::size_t file_bytes(int fd);
 
+/// Whether the file is one of boosted trees (tree_archive.h). Throws std::system_error.
+[[nodiscard]] bool begins_as_trees(int fd);
+
 /// Reads an open file by position, because in a closed box nothing can be opened. Throws std::system_error.
 [[nodiscard]] std::shared_ptr<caffe2::serialize::ReadAdapterInterface> archive_reader(int fd);
 

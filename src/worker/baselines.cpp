@@ -1,5 +1,6 @@
 #include "worker/baselines.h"
 
+#include "worker/leaf_quantiles.h"
 #include "worker/metrics.h"
 #include "worker/text_baselines.h"
 
@@ -8,6 +9,7 @@
 #include <c10/core/GradMode.h>
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 namespace muster::worker {
@@ -43,6 +45,9 @@ std::vector<double> naive_prediction(const Recipe& recipe, std::int64_t outputs,
             shares[static_cast<std::size_t>(target)] += 1.0 / rows;
         }
         return shares;
+    }
+    if (recipe.loss == Loss::quantile) {
+        return {quantile_of({targets.begin(), targets.end()}, recipe.quantile)};
     }
     if (recipe.loss == Loss::l1) {
         const auto middle = targets.begin() + std::ssize(targets) / 2;
@@ -146,7 +151,8 @@ at::Tensor newest_targets(const Preprocessing& preprocessing, const RowSet& set)
     at::Tensor values = at::empty({std::ssize(set.rows), 1}, at::kDouble);
     auto* to = values.mutable_data_ptr<double>();
     for (const std::int64_t row : set.rows) {
-        *to++ = static_cast<double>(set.matrix->row(row)[column]) * own->scale + own->mean;
+        const double value = static_cast<double>(set.matrix->row(row)[column]) * own->scale + own->mean;
+        *to++ = std::isnan(value) ? preprocessing.target.mean : value; // not filled in for boosted trees
     }
     return values;
 }
@@ -176,7 +182,7 @@ std::vector<EvaluationResult> baselines(const Recipe& recipe,
         }
     }
     const std::int64_t window = window_rows(recipe);
-    if (matrix.columns * window > linear_columns_max) {
+    if (matrix.columns * window > linear_columns_max || has_trees(recipe)) { // whose rows are not for sums
         return results;
     }
     const at::Tensor weights =

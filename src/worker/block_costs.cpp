@@ -72,7 +72,7 @@ public:
         cost.activation_bytes = meter.bytes();
         meter.restart_peak();
         if (end_ != nullptr) {
-            loss_part(recipe_.loss, output_, end_->target, output_.size(0)).backward();
+            loss_part({recipe_.loss, recipe_.quantile}, output_, end_->target, output_.size(0)).backward();
         } else {
             output_.backward(at::ones_like(output_));
         }

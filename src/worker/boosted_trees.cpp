@@ -17,6 +17,7 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <functional>
 #include <limits>
 #include <stdexcept>
 #include <utility>
@@ -73,7 +74,7 @@ public:
         dataset_ = bin_own_rows(data_, bins, objective.outputs(), settings);
         const std::size_t count = targets_.size() * outputs();
         scores_.resize(count);
-        spread_initial_scores();
+        base_.resize(count);
         gradients_.resize(count);
         hessians_.resize(count);
         TreeNetwork network{group_};
@@ -87,6 +88,7 @@ public:
                                              .c_str(),
                                          &booster));
         booster_.reset(booster);
+        begin_with(data.start);
     }
 
     bool grow() {
@@ -134,6 +136,16 @@ public:
     }
     [[nodiscard]] std::size_t outputs() const { return static_cast<std::size_t>(objective_.outputs()); }
     [[nodiscard]] const std::string& digest() const { return digest_; }
+    [[nodiscard]] std::int64_t histogram_bytes() const {
+        constexpr std::int64_t bytes_of_bin = 16; // sums of gradients and of hessians
+        std::int64_t all = 0;
+        for (std::int64_t column = 0; column < data_.columns; ++column) {
+            int bins = 0;
+            check_lightgbm(lightgbm::LGBM_DatasetGetFeatureNumBin(dataset_.get(), static_cast<int>(column), &bins));
+            all += bins;
+        }
+        return bytes_of_bin * all * parameters_.leaves * objective_.outputs();
+    }
 
     [[nodiscard]] std::string text(int first, int count) const {
         std::int64_t size = 0;
@@ -157,25 +169,52 @@ public:
     }
 
 private:
+    /// Takes over the trees that come first; else every row begins with the initial score.
+    void begin_with(const std::string& start) {
+        if (start.empty()) {
+            for (std::size_t output = 0; output < outputs(); ++output) {
+                std::fill_n(base_.begin() + static_cast<std::ptrdiff_t>(output * targets_.size()),
+                            targets_.size(),
+                            initial_[output]);
+            }
+            scores_ = base_;
+            return;
+        }
+        auto model = TreeModel::parse(start);
+        require_training(model.ok(), model ? "" : "the trees that come first: " + model.error().text());
+        require_training(model->columns() == data_.columns && model->objective().text() == objective_.text(),
+                         "the trees that come first are of other columns or another loss");
+        int iterations = 0;
+        void* first = nullptr;
+        check_lightgbm(lightgbm::LGBM_BoosterLoadModelFromString(start.c_str(), &iterations, &first));
+        const std::unique_ptr<void, BoosterDeleter> owned{first};
+        check_lightgbm(lightgbm::LGBM_BoosterMerge(booster_.get(), first));
+        trees_ = model->trees();
+        iterations_ = model->iterations();
+        std::vector<double> by_row(base_.size());
+        add(trees_, own_rows_, by_row);
+        for (std::size_t row = 0; row < targets_.size(); ++row) {
+            for (std::size_t output = 0; output < outputs(); ++output) {
+                base_[output * targets_.size() + row] = by_row[row * outputs() + output];
+            }
+        }
+        scores_ = base_;
+        digest_ = sha256_hex(start);
+    }
+
     /// What all members must have the same of.
     [[nodiscard]] std::string facts(const std::string& settings, const std::string& bins) const {
-        return fmt::format("{}|{}|{}|{}|{:a}|{}|{}|",
+        return fmt::format("{}|{}|{:a}|{}|{}|{}|{:a}|{}|{}|",
                            settings,
                            objective_.text(),
+                           fmt::join(objective_.class_weights, ","),
+                           data_.start.empty() ? std::string{} : sha256_hex(data_.start),
                            parameters_.trees,
                            parameters_.row_sampling,
                            fmt::join(initial_, ","),
                            parameters_.seed,
                            data_.training_rows.size()) +
                bins;
-    }
-
-    void spread_initial_scores() {
-        for (std::size_t output = 0; output < outputs(); ++output) {
-            for (std::size_t row = 0; row < targets_.size(); ++row) {
-                scores_[output * targets_.size() + row] += initial_[output];
-            }
-        }
     }
 
     /// Which of the own rows the next trees see: a matter of the row, not of who has it.
@@ -236,7 +275,7 @@ private:
         } else {
             std::int64_t count = 0;
             network.check(lightgbm::LGBM_BoosterGetPredict(booster_.get(), 0, &count, scores_.data()));
-            spread_initial_scores();
+            std::ranges::transform(scores_, base_, scores_.begin(), std::plus{});
         }
         for (std::size_t output = 0; output < trees.size(); ++output) {
             DecisionTree& tree = trees[output];
@@ -283,7 +322,8 @@ private:
     std::vector<double> initial_{};  ///< [outputs]
     std::vector<float> targets_{};   ///< [own rows]
     std::vector<bool> chosen_{};     ///< [own rows]
-    std::vector<double> scores_{};   ///< [outputs, own rows], initial scores included
+    std::vector<double> base_{};     ///< [outputs, own rows]: of the initial scores, or of the trees that come first
+    std::vector<double> scores_{};   ///< [outputs, own rows], of all trees
     std::vector<float> gradients_{}; ///< [outputs, own rows]
     std::vector<float> hessians_{};
     TreeDataset dataset_{}; // Outlives the booster.
@@ -325,6 +365,10 @@ std::string BoostedTrees::text(int iterations) const {
     require_training(iterations >= 1 && iterations <= learner_->iterations(),
                      fmt::format("{} of {} iterations", iterations, learner_->iterations()));
     return learner_->text(0, iterations);
+}
+
+std::int64_t BoostedTrees::histogram_bytes() const {
+    return learner_->histogram_bytes();
 }
 
 std::string BoostedTrees::digest() const {

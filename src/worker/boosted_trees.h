@@ -36,6 +36,7 @@ struct TreeData {
     std::span<const std::int64_t> training_rows; ///< numbers of the rows of all members; the same at each of them
     std::span<const std::int64_t> own_rows;      ///< this member's; all members' together are the training rows
     std::vector<int> categorical{};              ///< columns that hold category numbers, 0 and up
+    std::string start{}; ///< text of trees that come first; empty: none. It counts among the trees to be made
 };
 
 /// One training. One thread at a time; every member makes the same calls in the same order. The group outlives it.
@@ -65,7 +66,7 @@ public:
     /// is worth it. The first is always there afterwards, if only with one leaf.
     /// Throws what the group throws, and std::runtime_error.
     bool grow();
-    /// How often grow() has made trees.
+    /// Trees of each output so far.
     [[nodiscard]] int iterations() const;
 
     /// Returns raw scores [rows of `rows`, outputs] of all trees so far, the initial score included, of the rows of
@@ -79,6 +80,8 @@ public:
     /// scores are part of the first trees: whatever reads it predicts what predict_raw returns. The same text at all
     /// members. Throws std::invalid_argument.
     [[nodiscard]] std::string text(int iterations) const;
+    /// Returns how many bytes the histograms of one tree of each output take, which members reduce.
+    [[nodiscard]] std::int64_t histogram_bytes() const;
     /// Returns a SHA-256 of all trees so far, for members to compare.
     [[nodiscard]] std::string digest() const;
 

@@ -256,6 +256,70 @@ TEST(BoostedTrees, end_with_the_group_and_the_thread_can_train_again) {
     }
 }
 
+TEST(BoostedTrees, go_on_after_trees_that_come_first) {
+    MUSTER_NEEDS_MEMBERS();
+    for (const TreeLoss loss : {TreeLoss::l2, TreeLoss::l1, TreeLoss::multiclass}) {
+        const TreeTable table{3000, loss};
+        const auto whole = grow_with(table, of(loss), small_trees(), {100}).front();
+        TreeParameters few = small_trees();
+        few.trees = 8;
+        const std::string start = grow_with(table, of(loss), few, {100}).front().text;
+        std::vector<std::string> texts(2);
+        process_group::testing::run_ranks(2, [&](const std::shared_ptr<collective::Group>& group) {
+            TreeData data =
+                table.data(group->rank() == 0 ? table.training().first(700) : table.training().subspan(700));
+            data.start = start;
+            BoostedTrees trees{data, of(loss), small_trees(), group.get()};
+            EXPECT_EQ(trees.iterations(), 8);
+            EXPECT_EQ(trees.text(8).substr(0, 40), start.substr(0, 40));
+            const GrownTrees grown = grow_all(trees, table);
+            texts[static_cast<std::size_t>(group->rank())] = grown.text;
+            EXPECT_EQ(grown.iterations, 20);
+            const auto model = TreeModel::parse(grown.text);
+            ASSERT_TRUE(model) << model.error().text();
+            EXPECT_EQ(model->predict_raw(table.validation_features()), grown.raw);
+            double difference = 0.0; // The same rows are summed in another order, which may move a split.
+            for (std::size_t i = 0; i < grown.raw.size(); ++i) {
+                difference += std::abs(grown.raw[i] - whole.raw[i]) / static_cast<double>(grown.raw.size());
+            }
+            EXPECT_LT(difference, loss == TreeLoss::multiclass ? 0.05 : 0.01);
+        });
+        EXPECT_EQ(texts[0], texts[1]);
+    }
+}
+
+TEST(BoostedTrees, refuse_to_go_on_after_others) {
+    const TreeTable table{500, TreeLoss::l2};
+    TreeData data = table.data(table.training());
+    data.start = grow_with(table, of(TreeLoss::l2), small_trees(), {100}).front().text;
+    EXPECT_THROW((BoostedTrees{data, of(TreeLoss::l1), small_trees(), nullptr}), std::invalid_argument);
+    data.start.resize(data.start.size() / 2);
+    EXPECT_THROW((BoostedTrees{data, of(TreeLoss::l2), small_trees(), nullptr}), std::invalid_argument);
+}
+
+TEST(BoostedTrees, weigh_rows_by_class) {
+    TreeTable table{3000, TreeLoss::binary};
+    TreeObjective objective = of(TreeLoss::binary);
+    const auto share_of_ones = [&] {
+        const auto grown = grow_with(table, objective, small_trees(), {100}).front();
+        double sum = 0.0;
+        for (const double raw : grown.raw) {
+            sum += 1.0 / (1.0 + std::exp(-raw));
+        }
+        return sum / static_cast<double>(grown.raw.size());
+    };
+    const double plain = share_of_ones();
+    objective.class_weights = {2.0, 2.0};
+    EXPECT_NEAR(share_of_ones(), plain, 0.005);
+    objective.class_weights = {1.0, 4.0};
+    const double heavier = share_of_ones();
+    EXPECT_GT(heavier, plain + 0.02);
+    const std::vector<float> targets{0.0F, 0.0F, 1.0F};
+    EXPECT_NEAR(initial_scores(objective, targets).front(), std::log(4.0 / 2.0), 1e-12);
+    objective.class_weights = {1.0};
+    EXPECT_THROW((void)share_of_ones(), std::invalid_argument);
+}
+
 TEST(BoostedTrees, refuse_members_that_do_not_agree) {
     MUSTER_NEEDS_MEMBERS();
     const TreeTable table{1000, TreeLoss::l2};

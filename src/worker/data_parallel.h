@@ -13,13 +13,14 @@ namespace muster::worker {
 /// The engine of one function, or of several in proportion to their shares. References outlive it.
 class DataParallel final : public Engine {
 public:
-    /// `steps` is the length of the training, `state_shares` as in TrainingStep.
+    /// `steps` is the length of the training, `state_shares` and `class_weights` as in TrainingStep.
     DataParallel(ModelProgram& program,
                  const Recipe& recipe,
                  const Preprocessing& preprocessing,
                  Ranks& ranks,
                  std::int64_t steps,
-                 std::vector<double> state_shares = {});
+                 std::vector<double> state_shares = {},
+                 std::vector<double> class_weights = {});
 
     StepOutcome step(const Matrix& matrix, std::span<const std::int64_t> rows, bool stop_wanted) override;
     [[nodiscard]] Interval own_part(Interval whole) const override { return ranks_.own_part(whole); }

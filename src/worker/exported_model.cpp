@@ -1,13 +1,16 @@
 #include "worker/exported_model.h"
 
 #include "base/fd.h"
+#include "worker/archive.h"
 #include "worker/archive_file.h"
+#include "worker/tree_archive.h"
 
 #include <ATen/Functions.h>
 #include <c10/core/GradMode.h>
 #include <fcntl.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace muster::worker {
 namespace {
@@ -20,10 +23,27 @@ std::vector<std::string> texts_of(const torch::jit::Module& module, const char* 
     return texts;
 }
 
+/// Reads a file of boosted trees; none, where it is another one. Throws std::system_error.
+Result<std::optional<TreeArchive>> load_trees(int fd) {
+    if (!begins_as_trees(fd)) {
+        return std::optional<TreeArchive>{};
+    }
+    const auto bytes = file_bytes(fd);
+    if (bytes > TreeModelLimits{}.text_bytes_max) {
+        return Error{ErrorCode::resource_exhausted, "the model is larger than any of boosted trees may be"};
+    }
+    std::string text(bytes, '\0');
+    archive_reader(fd)->read(0, text.data(), text.size(), "the model");
+    auto archive = read_tree_archive(text);
+    return archive ? Result<std::optional<TreeArchive>>{std::optional{std::move(*archive)}}
+                   : Result<std::optional<TreeArchive>>{std::move(archive).error()};
+}
+
 } // namespace
 
 struct ExportedModel::State {
-    torch::jit::Module module;
+    torch::jit::Module module;      ///< the model; of boosted trees what makes their rows
+    std::optional<TreeModel> trees; ///< read what the module makes
     std::vector<std::string> number_names;
     std::vector<std::string> date_names;
     std::vector<std::string> time_names;
@@ -42,7 +62,16 @@ Result<ExportedModel> ExportedModel::load(int fd, const std::string& name) {
     return judge_archive<ExportedModel>(
         "not a model archive of this program", name, [fd, &name]() -> Result<ExportedModel> {
             auto state = std::make_unique<State>();
-            state->module = load_archive(fd);
+            auto trees = load_trees(fd);
+            if (!trees) {
+                return std::move(trees).error().within(name);
+            }
+            if (*trees) {
+                state->module = tree_inputs_module((*trees)->recipe, (*trees)->preprocessing);
+                state->trees = std::move((*trees)->model);
+            } else {
+                state->module = load_archive(fd);
+            }
             state->module.eval();
             if (state->module.hasattr("task") && state->module.attr("task").toStringRef() == "language") {
                 return Error{ErrorCode::invalid_argument,
@@ -136,6 +165,9 @@ Result<std::vector<double>> ExportedModel::predict(const RawRows& raw) const {
         }
         const at::Tensor dense = outputs.contiguous();
         const auto* first = dense.const_data_ptr<double>();
+        if (state_->trees) {
+            return state_->trees->predict({first, static_cast<std::size_t>(dense.numel())});
+        }
         return std::vector<double>(first, first + dense.numel());
     });
 }

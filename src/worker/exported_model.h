@@ -25,7 +25,7 @@ struct ModelWindows {
     std::string series{}; ///< column that says which series a row is of; empty: all of one
 };
 
-/// An archive that export_archive() wrote. One thread at a time.
+/// An archive that export_archive() wrote, or the file of boosted trees (tree_archive.h). One thread at a time.
 class ExportedModel {
 public:
     /// Loads an archive, which may come from anybody: see sandbox.h. `fd` is a file, read by position, and may be

@@ -27,6 +27,10 @@ CategoryInput find_input(const Preprocessing& preprocessing, const std::string& 
 std::size_t category_of(const CategoryInput& category, const float* row) {
     const float* const first = row + category.first;
     const auto count = std::ssize(category.input->categories);
+    if (category.input->raw) {
+        return static_cast<std::size_t>(
+            *first >= 0.0F && *first < static_cast<float>(count) ? static_cast<std::ptrdiff_t>(*first) : count);
+    }
     return static_cast<std::size_t>(std::find(first, first + count, 1.0F) - first);
 }
 

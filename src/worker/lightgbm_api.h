@@ -65,9 +65,13 @@ int LGBM_DatasetCreateFromSerializedReference(const void* buffer,
                                               void** dataset);
 int LGBM_DatasetPushRows(
     void* dataset, const void* values, int type, std::int32_t rows, std::int32_t columns, std::int32_t first_row);
+int LGBM_DatasetGetFeatureNumBin(void* dataset, int column, int* bins);
 int LGBM_DatasetFree(void* dataset);
 
 int LGBM_BoosterCreate(void* dataset, const char* parameters, void** booster);
+int LGBM_BoosterLoadModelFromString(const char* text, int* iterations, void** booster);
+/// Puts the trees of `other` before those of `booster`.
+int LGBM_BoosterMerge(void* booster, void* other);
 int LGBM_BoosterUpdateOneIterCustom(void* booster, const float* gradients, const float* hessians, int* finished);
 int LGBM_BoosterGetPredict(void* booster, int data, std::int64_t* count, double* scores);
 int LGBM_BoosterSetLeafValue(void* booster, int tree, int leaf, double value);

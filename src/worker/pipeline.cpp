@@ -53,10 +53,10 @@ Pipeline::Pipeline(ModelProgram& program,
                    const std::vector<ModelStage>& stages,
                    std::int64_t micro_rows,
                    std::int64_t steps)
-    : program_{program}, ranks_{ranks}, loss_{recipe.loss}, seed_{recipe.seed}, stages_{stages_of_replica(stages)},
-      stage_{ranks.rank() % stages_}, first_rank_{ranks.rank() - stage_}, recompute_{stages[ranks.rank()].recompute},
-      micro_rows_{micro_rows}, optimizer_{recipe.optimizer, program.parameters(), steps}, replica_sum_{ranks.group(),
-                                                                                                       stages_} {
+    : program_{program}, ranks_{ranks}, loss_{recipe.loss, recipe.quantile}, seed_{recipe.seed},
+      stages_{stages_of_replica(stages)}, stage_{ranks.rank() % stages_}, first_rank_{ranks.rank() - stage_},
+      recompute_{stages[ranks.rank()].recompute}, micro_rows_{micro_rows},
+      optimizer_{recipe.optimizer, program.parameters(), steps}, replica_sum_{ranks.group(), stages_} {
     MUSTER_ASSERT(stages.size() == ranks.size() && stages_ > 1 && micro_rows > 0);
     for (std::size_t i = 0; first() && i < stages_; ++i) { // inputs may be needed until backward
         buffers_.emplace_back(recipe, preprocessing, micro_rows);

@@ -78,7 +78,7 @@ private:
 
     ModelProgram& program_;
     Ranks& ranks_;
-    Loss loss_;
+    LossTerms loss_;
     std::uint64_t seed_;
     std::int64_t begun_{-1}; ///< steps; the one that runs
     std::size_t stages_;     ///< of a replica

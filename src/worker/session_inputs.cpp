@@ -1,6 +1,7 @@
 #include "worker/session_inputs.h"
 
 #include "wire/recipe.h"
+#include "worker/class_weights.h"
 #include "worker/compute_device.h"
 #include "worker/group_scores.h"
 #include "worker/program.h"
@@ -50,16 +51,29 @@ Result<std::optional<SessionData>> find_data(const SessionData& given, const std
     return std::optional{SessionData{std::move(*matrices), described->matrix, described->preprocessing}};
 }
 
+/// Trained scalars: weights, or the leaves' values at most.
+Result<std::int64_t> count_parameters(const JobInputs& inputs) {
+    const Preprocessing& preprocessing = inputs.data().preprocessing;
+    if (const auto& trees = inputs.recipe.model.trees) {
+        return trees->trees * trees->leaves * preprocessing.outputs();
+    }
+    const auto shapes =
+        parameter_shapes(inputs.recipe, preprocessing, {}, inputs.user_model.get(), processor_of(inputs.device));
+    return shapes ? Result<std::int64_t>{elements_of(*shapes)} : shapes.error();
+}
+
 /// The answer to the order, from a model that is not built: no function builds what it may not hold.
 Result<Prepared> prepare(const JobInputs& inputs, const WorkerPrepare& order) {
     const SessionData& data = inputs.data();
     if (auto checked = check_report_by(inputs.recipe, data.preprocessing); !checked) {
         return about("recipe", checked.error());
     }
-    const auto shapes =
-        parameter_shapes(inputs.recipe, data.preprocessing, {}, inputs.user_model.get(), processor_of(inputs.device));
-    if (!shapes) {
-        return about("model", shapes.error());
+    if (auto checked = check_class_weights(inputs.recipe, data.preprocessing); !checked) {
+        return about("recipe", checked.error());
+    }
+    const auto parameters = count_parameters(inputs);
+    if (!parameters) {
+        return about("model", parameters.error());
     }
     const RowCounts rows = order.data ? RowCounts{order.data->training_rows, order.data->validation_rows}
                                       : row_counts(inputs.recipe, data.matrices.train);
@@ -73,7 +87,7 @@ Result<Prepared> prepare(const JobInputs& inputs, const WorkerPrepare& order) {
                     .matrix = data.info,
                     .training_rows = rows.training,
                     .validation_rows = rows.validation,
-                    .parameters = elements_of(*shapes),
+                    .parameters = *parameters,
                     .outputs = {data.preprocessing.target.name},
                     .preprocessing = data.preprocessing};
 }
@@ -91,7 +105,8 @@ Result<std::unique_ptr<JobInputs>> JobInputs::open(const SessionData& given,
         return about("recipe", recipe.error());
     }
     inputs->recipe = std::move(*recipe);
-    prepare_thread(order.threads > 0 ? order.threads : settings.threads);
+    inputs->threads = order.threads > 0 ? order.threads : settings.threads;
+    prepare_thread(inputs->threads);
     const auto device = choose_device(settings);
     if (!device) {
         return about("device", device.error());

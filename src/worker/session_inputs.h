@@ -20,6 +20,7 @@ struct JobInputs {
     const SessionData* given{};
     std::unique_ptr<UserModel> user_model; ///< of a recipe with an archive
     c10::Device device{c10::DeviceType::CPU};
+    int threads{1};
     Prepared prepared; ///< what the producer is told
 
     /// The rows of the job, or what describes them.

@@ -6,6 +6,7 @@
 #include "worker/program.h"
 #include "worker/session_inputs.h"
 #include "worker/session_training.h"
+#include "worker/tree_calibration.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -119,13 +120,7 @@ public:
         }
         Calibration calibration;
         if (wanted.measure_steps) {
-            auto measured = measure_steps(inputs_->recipe,
-                                          inputs_->data().preprocessing,
-                                          inputs_->data().matrices.train,
-                                          wanted.batches,
-                                          {.user_model = inputs_->user_model.get(),
-                                           .memory_bytes_max = settings_.memory_bytes_max,
-                                           .device = inputs_->device});
+            auto measured = measure(wanted.batches);
             if (!measured) {
                 return fail("calibration: " + measured.error().text());
             }
@@ -183,15 +178,19 @@ public:
         phase_ = Phase::training;
         TrainingOrder training = training_order(arrived);
         group_.reset(); // the order has it
-        auto done = train_and_export(inputs_->recipe,
-                                     inputs_->data().preprocessing,
-                                     inputs_->data().matrices,
-                                     std::move(training),
-                                     {.output = settings_.output,
-                                      .weights = settings_.weights,
-                                      .user_model = inputs_->user_model.get(),
-                                      .device = inputs_->device},
-                                     [this] { leave(); });
+        const std::shared_ptr<collective::Group> transport = current_transport();
+        auto done = train_and_export(
+            inputs_->recipe,
+            inputs_->data().preprocessing,
+            inputs_->data().matrices,
+            std::move(training),
+            {.output = settings_.output,
+             .weights = settings_.weights,
+             .user_model = inputs_->user_model.get(),
+             .device = inputs_->device},
+            [this] { leave(); },
+            transport.get(),
+            &trees_);
         if (!done) {
             return fail(done.error().text());
         }
@@ -220,6 +219,20 @@ public:
     }
 
 private:
+    Result<Calibration> measure(const std::vector<std::int64_t>& batches) {
+        const SessionData& data = inputs_->data();
+        if (has_trees(inputs_->recipe)) {
+            return measure_trees(inputs_->recipe, data.preprocessing, data.matrices.train, batches, inputs_->threads);
+        }
+        return measure_steps(inputs_->recipe,
+                             data.preprocessing,
+                             data.matrices.train,
+                             batches,
+                             {.user_model = inputs_->user_model.get(),
+                              .memory_bytes_max = settings_.memory_bytes_max,
+                              .device = inputs_->device});
+    }
+
     TrainingOrder training_order(SteadyTime arrived) {
         TrainingOrder order;
         order.group = group_;
@@ -283,6 +296,11 @@ private:
             }
         }
         return process_group::make_process_group(std::move(shared), inputs_->device.type());
+    }
+
+    std::shared_ptr<collective::Group> current_transport() {
+        const std::scoped_lock lock{mutex_};
+        return transport_;
     }
 
     void leave() {
@@ -368,6 +386,7 @@ private:
     WorkerCommit committed_;
     Phase phase_{Phase::none};
     c10::intrusive_ptr<c10d::ProcessGroup> group_;
+    TreeProgress trees_; ///< of an earlier generation of a job of boosted trees
 
     // Shared.
     RunWatch watch_;

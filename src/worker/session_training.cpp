@@ -3,11 +3,14 @@
 #include "base/digest.h"
 #include "worker/program.h"
 #include "worker/stage_weights.h"
+#include "worker/tree_archive.h"
+#include "worker/tree_training.h"
 
 #include <unistd.h>
 
 #include <cerrno>
 #include <span>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -38,6 +41,16 @@ WrittenModel read_back(int fd) {
         }
         digest.update(std::span{buffer}.first(static_cast<std::size_t>(count)));
         written.bytes += count;
+    }
+}
+
+void write_all(int fd, std::string_view text) {
+    while (!text.empty()) {
+        const auto count = ::write(fd, text.data(), text.size());
+        if (count < 0 && errno != EINTR) {
+            throw std::system_error{errno, std::generic_category(), "write the model archive"};
+        }
+        text.remove_prefix(count > 0 ? static_cast<std::size_t>(count) : 0);
     }
 }
 
@@ -80,6 +93,29 @@ Result<Done> train_whole(const Recipe& recipe,
     return done;
 }
 
+Result<Done> train_all_trees(const Recipe& recipe,
+                             const Preprocessing& preprocessing,
+                             const MatrixSet& matrices,
+                             TrainingOrder order,
+                             const ModelFiles& files,
+                             const std::function<void()>& leave,
+                             collective::Group* group,
+                             TreeProgress* progress) {
+    TreeProgress none;
+    auto trained = train_trees(recipe, preprocessing, matrices, order, group, progress != nullptr ? *progress : none);
+    const bool first = rank_of(order) == 0;
+    order.group.reset();
+    leave();
+    if (!trained) {
+        return std::move(trained).error();
+    }
+    if (first) {
+        const std::string archive = tree_archive(recipe, preprocessing, trained->text);
+        put_model(trained->done, write_model(files.output, [&](int fd) { write_all(fd, archive); }));
+    }
+    return std::move(trained->done);
+}
+
 /// The stage's memory is free again when it returns: its weights are in the file.
 Result<Done> train_stage(const Recipe& recipe,
                          const Preprocessing& preprocessing,
@@ -111,7 +147,12 @@ Result<Done> train_and_export(const Recipe& recipe,
                               const MatrixSet& matrices,
                               TrainingOrder order,
                               const ModelFiles& files,
-                              const std::function<void()>& leave) {
+                              const std::function<void()>& leave,
+                              collective::Group* group,
+                              TreeProgress* progress) {
+    if (has_trees(recipe)) {
+        return train_all_trees(recipe, preprocessing, matrices, std::move(order), files, leave, group, progress);
+    }
     if (order.stages.empty()) {
         return train_whole(recipe, preprocessing, matrices, std::move(order), files, leave);
     }

@@ -2,7 +2,9 @@
 #pragma once
 
 #include "base/result.h"
+#include "collective/group.h"
 #include "worker/trainer.h"
+#include "worker/tree_progress.h"
 
 #include <functional>
 
@@ -17,6 +19,7 @@ struct ModelFiles {
     c10::Device device{c10::DeviceType::CPU}; ///< of whole models; stages are trained on the processor
 };
 
+/// Of boosted trees `order.group` is made of `group`, and `progress` as in train_trees(); others do without.
 /// Builds the whole model or the own stage, trains it, and at rank 0 writes the archive. `leave` is called as soon as
 /// the other members are needed no longer, whether it went well or not; `order.group` is given up before.
 /// Returns Done without job and generation. Errors: those of ModelProgram::build and train(); invalid_argument, when
@@ -27,6 +30,8 @@ struct ModelFiles {
                                             const MatrixSet& matrices,
                                             TrainingOrder order,
                                             const ModelFiles& files,
-                                            const std::function<void()>& leave);
+                                            const std::function<void()>& leave,
+                                            collective::Group* group = nullptr,
+                                            TreeProgress* progress = nullptr);
 
 } // namespace muster::worker

@@ -1,7 +1,6 @@
 #include "worker/step.h"
 
 #include "worker/dropout.h"
-#include "worker/loss.h"
 #include "worker/reducer.h"
 
 #include <ATen/Functions.h>
@@ -48,11 +47,10 @@ TrainingStep::TrainingStep(ModelProgram& program,
                            Ranks& ranks,
                            std::int64_t rows_max,
                            std::int64_t steps,
-                           std::vector<double> state_shares)
-    : program_{program}, loss_{recipe.loss}, seed_{recipe.seed}, ranks_{ranks}, buffer_{recipe,
-                                                                                        preprocessing,
-                                                                                        rows_max,
-                                                                                        program.device()} {
+                           std::vector<double> state_shares,
+                           std::vector<double> class_weights)
+    : program_{program}, loss_{recipe.loss, recipe.quantile, std::move(class_weights)}, seed_{recipe.seed},
+      ranks_{ranks}, buffer_{recipe, preprocessing, rows_max, program.device()} {
     if (!ranks.alone() && !state_shares.empty()) {
         sharded_ = std::make_unique<ShardedState>(
             recipe.optimizer, program.parameters(), ranks, std::move(state_shares), steps);

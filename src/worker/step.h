@@ -5,6 +5,7 @@
 #include "model/recipe.h"
 #include "worker/batch.h"
 #include "worker/engine.h"
+#include "worker/loss.h"
 #include "worker/optimizer.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
@@ -27,14 +28,15 @@ namespace muster::worker {
 class TrainingStep {
 public:
     /// `rows_max` is the largest local part of a batch, `steps` the length of the training, `state_shares` the part of
-    /// the optimizer's state that each rank keeps; none: every rank keeps all of it.
+    /// the optimizer's state that each rank keeps; none: every rank keeps all of it. `class_weights` as in LossTerms.
     TrainingStep(ModelProgram& program,
                  const Recipe& recipe,
                  const Preprocessing& preprocessing,
                  Ranks& ranks,
                  std::int64_t rows_max,
                  std::int64_t steps,
-                 std::vector<double> state_shares = {});
+                 std::vector<double> state_shares = {},
+                 std::vector<double> class_weights = {});
     ~TrainingStep();
     TrainingStep(const TrainingStep&) = delete;
     TrainingStep& operator=(const TrainingStep&) = delete;
@@ -60,7 +62,7 @@ private:
     void drop_gradients();
 
     ModelProgram& program_;
-    Loss loss_;
+    LossTerms loss_;
     std::uint64_t seed_;
     Ranks& ranks_;
     std::int64_t begun_{}; ///< steps

@@ -3,6 +3,7 @@
 #include "base/digest.h"
 #include "model/state_shares.h"
 #include "worker/baselines.h"
+#include "worker/class_weights.h"
 #include "worker/data_parallel.h"
 #include "worker/early_stopping.h"
 #include "worker/evaluation.h"
@@ -72,7 +73,14 @@ private:
                 program_, recipe_, preprocessing_, ranks_, order_.stages, order_.micro_rows, steps_);
         }
         ranks_.copy_from_first(program_.parameters());
-        return std::make_unique<DataParallel>(program_, recipe_, preprocessing_, ranks_, steps_, state_shares());
+        const std::vector<float> targets = targets_of(matrices_.train, used_.split.training);
+        return std::make_unique<DataParallel>(program_,
+                                              recipe_,
+                                              preprocessing_,
+                                              ranks_,
+                                              steps_,
+                                              state_shares(),
+                                              class_weights_of(recipe_, preprocessing_, targets));
     }
 
     /// By rank the part of the optimizer's state; none: all at each. Devices round differently, so where there is one

@@ -63,6 +63,40 @@ TEST(Trainer, clips_the_gradient_of_the_whole_batch_whatever_the_shares) {
     }
 }
 
+TEST(Trainer, weighs_classes_whatever_the_shares) {
+    for (const int classes : {2, 3}) {
+        TestingProblem problem{1000, 5, classes};
+        problem.recipe.number_type = NumberType::fp64;
+        problem.recipe.epochs = 10;
+        const double plain = score(**train_with(problem, {64})[0].done, "trained", "test", "recall");
+        problem.recipe.class_weights = RecipeClassWeights{.weights = {{"class 1", 50.0}}};
+        const auto weighed = train_with(problem, {64});
+        const auto together = train_with(problem, {40, 24});
+        EXPECT_LT(relative_difference(together[0].parameters, weighed[0].parameters), 1e-10);
+        if (classes == 2) {
+            EXPECT_GT(score(**weighed[0].done, "trained", "test", "recall"), plain);
+        }
+        problem.recipe.class_weights = RecipeClassWeights{.balanced = true};
+        EXPECT_TRUE(train_with(problem, {64})[0].done->ok());
+    }
+}
+
+TEST(Trainer, learns_the_quantile_that_is_asked_for) {
+    TestingProblem problem;
+    problem.recipe.loss = Loss::quantile;
+    problem.recipe.epochs = 30;
+    problem.recipe.optimizer.learning_rate = 1e-2;
+    const auto bias_of = [&](double quantile) { // Above the median the errors lean to one side.
+        problem.recipe.quantile = quantile;
+        const auto trained = train_with(problem, {64});
+        EXPECT_TRUE(trained[0].done->ok());
+        return score(**trained[0].done, "trained", "test", "MAE");
+    };
+    const double middle = bias_of(0.5);
+    EXPECT_GT(bias_of(0.95), 1.3 * middle);
+    EXPECT_GT(bias_of(0.05), 1.3 * middle);
+}
+
 TEST(Trainer, gives_fp32_scores_within_one_per_cent_for_any_shares) {
     const TestingProblem problem;
     const double alone = score(**train_with(problem, {64})[0].done, "trained", "test", "MAE");

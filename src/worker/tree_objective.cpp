@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <stdexcept>
 
 namespace muster::worker {
@@ -94,8 +93,13 @@ std::vector<double> initial_scores(const TreeObjective& objective, std::span<con
         throw std::invalid_argument{
             fmt::format("target {} of row {} is none for {}", *wrong, wrong - targets.begin(), objective.text())};
     }
-    const auto count = static_cast<double>(targets.size());
-    const double mean = std::accumulate(targets.begin(), targets.end(), 0.0) / count;
+    double count = 0.0;
+    double sum = 0.0;
+    for (const float target : targets) {
+        count += objective.weight_of(target);
+        sum += objective.weight_of(target) * target;
+    }
+    const double mean = sum / count;
     switch (objective.loss) {
     case TreeLoss::l2:
         return {mean};
@@ -113,7 +117,7 @@ std::vector<double> initial_scores(const TreeObjective& objective, std::span<con
     }
     std::vector<double> scores(static_cast<std::size_t>(objective.classes));
     for (const float target : targets) {
-        scores[static_cast<std::size_t>(target)] += 1.0;
+        scores[static_cast<std::size_t>(target)] += objective.weight_of(target);
     }
     for (double& score : scores) {
         score = std::log(std::max(score / count, probability_min));
@@ -121,11 +125,13 @@ std::vector<double> initial_scores(const TreeObjective& objective, std::span<con
     return scores;
 }
 
-void derive(const TreeObjective& objective,
-            std::span<const float> targets,
-            std::span<const double> scores,
-            std::span<float> gradients,
-            std::span<float> hessians) {
+namespace {
+
+void derive_unweighted(const TreeObjective& objective,
+                       std::span<const float> targets,
+                       std::span<const double> scores,
+                       std::span<float> gradients,
+                       std::span<float> hessians) {
     if (objective.loss == TreeLoss::multiclass) {
         derive_multiclass(objective.classes, targets, scores, gradients, hessians);
         return;
@@ -160,6 +166,24 @@ void derive(const TreeObjective& objective,
         }
         gradients[row] = static_cast<float>(gradient);
         hessians[row] = static_cast<float>(hessian);
+    }
+}
+
+} // namespace
+
+void derive(const TreeObjective& objective,
+            std::span<const float> targets,
+            std::span<const double> scores,
+            std::span<float> gradients,
+            std::span<float> hessians) {
+    derive_unweighted(objective, targets, scores, gradients, hessians);
+    if (objective.class_weights.empty()) {
+        return;
+    }
+    for (std::size_t at = 0; at < gradients.size(); ++at) {
+        const auto weight = static_cast<float>(objective.weight_of(targets[at % targets.size()]));
+        gradients[at] *= weight;
+        hessians[at] *= weight;
     }
 }
 

@@ -1,6 +1,7 @@
 /// What boosted trees minimise: initial scores, gradients, and the way from raw scores to predictions. No torch.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -12,8 +13,9 @@ enum class TreeLoss { l2, l1, quantile, poisson, binary, multiclass };
 
 struct TreeObjective {
     TreeLoss loss{TreeLoss::l2};
-    double alpha{0.5}; ///< quantile: in (0, 1)
-    int classes{2};    ///< multiclass: 2 or more
+    double alpha{0.5};                   ///< quantile: in (0, 1)
+    int classes{2};                      ///< multiclass: 2 or more
+    std::vector<double> class_weights{}; ///< how much a row of each class counts; empty: all as much
 
     /// Raw scores of a row, and trees of an iteration.
     [[nodiscard]] int outputs() const { return loss == TreeLoss::multiclass ? classes : 1; }
@@ -23,6 +25,10 @@ struct TreeObjective {
     [[nodiscard]] double quantile() const { return loss == TreeLoss::l1 ? 0.5 : alpha; }
     /// As in a LightGBM model text, e.g. "binary sigmoid:1".
     [[nodiscard]] std::string text() const;
+    /// How much a row counts.
+    [[nodiscard]] double weight_of(float target) const {
+        return class_weights.empty() ? 1.0 : class_weights[static_cast<std::size_t>(target)];
+    }
 };
 
 /// Returns the score that every row starts with, one for each output: mean, quantile, log of the mean, log-odds, or log

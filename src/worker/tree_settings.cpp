@@ -49,6 +49,14 @@ void check(const TreeData& data, const TreeObjective& objective) {
                          fmt::format("categorical column {} does not exist", column));
     }
     require_training(objective.loss != TreeLoss::multiclass || objective.classes >= 2, "there are at least 2 classes");
+    require_training(
+        objective.class_weights.empty() ||
+            (objective.loss == TreeLoss::multiclass && std::ssize(objective.class_weights) == objective.classes) ||
+            (objective.loss == TreeLoss::binary && objective.class_weights.size() == 2),
+        "there is one weight for each class");
+    require_training(std::ranges::all_of(objective.class_weights,
+                                         [](double weight) { return weight > 0.0 && std::isfinite(weight); }),
+                     "weights of classes are above 0");
     require_training(objective.alpha > 0.0 && objective.alpha < 1.0, "alpha is between 0 and 1");
 }
 

@@ -40,6 +40,10 @@ RowCounts row_counts(const Recipe& recipe, const Matrix& matrix) {
     return {.training = std::ssize(split.training), .validation = std::ssize(split.validation)};
 }
 
+std::vector<std::int64_t> training_rows_of(const Recipe& recipe, const Matrix& matrix) {
+    return split_of(recipe, matrix).training;
+}
+
 UsedRows used_rows(const Recipe& recipe, const MatrixSet& matrices, Ranks& ranks, bool told) {
     UsedRows used;
     if (matrices.train.held) {

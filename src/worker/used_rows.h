@@ -18,6 +18,9 @@ struct RowCounts {
 };
 [[nodiscard]] RowCounts row_counts(const Recipe& recipe, const Matrix& matrix);
 
+/// Returns the rows that are trained on, ascending; of windows those that end one. The data is here.
+[[nodiscard]] std::vector<std::int64_t> training_rows_of(const Recipe& recipe, const Matrix& matrix);
+
 /// Row numbers by what they are for.
 struct UsedRows {
     RowSplit split;

@@ -105,6 +105,11 @@ ExportedWeights write_file(const Contents& contents, int output) {
 
 Result<ExportedWeights> export_weights(int archive, const std::string& name, int output) {
     const c10::AutoGradMode no_grad{false};
+    if (begins_as_trees(archive)) {
+        return Error{ErrorCode::invalid_argument,
+                     "boosted trees have no weights; the file itself is in LightGBM's format (api/model.md)",
+                     name};
+    }
     const auto contents =
         judge_archive<Contents>("not a model archive of this program", name, [archive]() -> Result<Contents> {
             Contents found = contents_of(load_archive(archive));
