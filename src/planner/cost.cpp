@@ -46,7 +46,8 @@ double all_reduce_seconds(const Question& question, const Subset& members, doubl
     // A small all-reduce among n ranks takes 2 (n - 1) hops; it was measured among all candidates.
     const auto measured_ranks = static_cast<double>(std::max<std::size_t>(2, question.candidates.size()));
     const double hop = latency / (2.0 * (measured_ranks - 1.0));
-    return 2.0 * (ranks - 1.0) * hop + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
+    const auto times = static_cast<double>(std::max<std::int64_t>(1, question.exchanges));
+    return 2.0 * (ranks - 1.0) * hop * times + 2.0 * (ranks - 1.0) / ranks * bytes / rate;
 }
 
 /// A member's own part in an all-reduce, the longer the smaller its quota is.
@@ -155,7 +156,8 @@ PlanCandidate priced(const Question& question,
     const bool spare =
         std::ranges::all_of(members, [&](std::size_t index) { return question.candidates[index].cpu_cores >= 2.0; });
     // What a member's own processor does for the link is in `busiest` already; only waiting for the wire is left.
-    const double hidden = spare ? question.overlap * backward_part * compute : longest_link;
+    const double beside = question.exchanges > 0 ? 0.0 : question.overlap * backward_part * compute;
+    const double hidden = spare ? beside : longest_link;
     // Of sharded state only the first half, the reducing, goes on beside the backward pass.
     const double gathering = candidate.state_sharded && spare ? 0.5 * communication : 0.0;
     const double exposed = gathering + std::max(0.0, communication - gathering - hidden);

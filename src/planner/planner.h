@@ -36,8 +36,10 @@ struct Question {
     DistributionKind strategy{DistributionKind::automatic}; ///< what the recipe asks for
     StateKind state{StateKind::automatic};                  ///< where it wants the optimizer's state
     std::int64_t state_per_parameter{};                     ///< numbers of that state for each parameter
-    double model_error{0.1};               ///< of the cost model; distribution must gain more than twice this
-    double overlap{0.9};                   ///< part of the backward pass that communication may hide behind
+    std::int64_t exchanges{}; ///< of boosted trees: small exchanges of a step that all wait for, one after the other;
+                              ///< 0: a step has one all-reduce, which goes on beside the backward pass
+    double model_error{0.1};  ///< of the cost model; distribution must gain more than twice this
+    double overlap{0.9};      ///< part of the backward pass that communication may hide behind
     double setup_seconds_per_member{0.05}; ///< connecting a group
 };
 

@@ -165,6 +165,25 @@ TEST(Planner, answers_one_function_when_the_gain_is_within_the_error) {
     EXPECT_NE(plan->why.find("distribution is not needed"), std::string::npos);
 }
 
+/// A tree is a chain of small exchanges, for which a network's one all-reduce beside its backward pass is no measure.
+TEST(Planner, knows_that_many_exchanges_wait_for_the_link) {
+    Question question{.batch = 100'000, .steps = 100};
+    for (const char* name : {"a", "b"}) {
+        Candidate function = worked(name, 1e6, 1e9, 200'000);
+        function.cpu_cores = 4;
+        function.calibration.latency_seconds = 0.004;
+        question.candidates.push_back(std::move(function));
+    }
+    const auto network = decide(question);
+    ASSERT_TRUE(network) << network.error().text();
+    EXPECT_EQ(network->chosen_candidate().strategy, Strategy::data_parallel);
+    question.exchanges = 60;
+    const auto trees = decide(question);
+    ASSERT_TRUE(trees) << trees.error().text();
+    EXPECT_EQ(trees->chosen_candidate().strategy, Strategy::one_function);
+    EXPECT_NEAR(trees->candidates.back().step_seconds, 0.05 + 60 * 0.004 + 200'000 / 1e9, 0.001);
+}
+
 TEST(Planner, distributes_when_one_function_would_be_late) {
     Question question{
         .candidates = {worked("A", 1000, 1e9, 1000), worked("B", 100, 1e9, 1000)}, .batch = 512, .steps = 100};

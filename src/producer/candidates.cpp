@@ -149,10 +149,12 @@ std::string reasons_text(const Choice& choice) {
     return text;
 }
 
-std::int64_t steps_of(const nlohmann::json& recipe, std::int64_t training_rows) {
-    const auto batch = recipe.at("batch").get<std::int64_t>();
-    const auto epochs = recipe.at("epochs").get<std::int64_t>();
-    return epochs * ((training_rows + batch - 1) / batch);
+StepShape steps_of(const Recipe& recipe, std::int64_t training_rows) {
+    if (has_trees(recipe)) {
+        return {.batch = training_rows, .steps = recipe.model.trees->trees};
+    }
+    return {.batch = std::min(recipe.batch, training_rows),
+            .steps = recipe.epochs * ((training_rows + recipe.batch - 1) / recipe.batch)};
 }
 
 DataShape shape_of(const Prepared& prepared) {
@@ -163,17 +165,20 @@ DataShape shape_of(const Prepared& prepared) {
             .parameters = prepared.parameters};
 }
 
-ScoringWork scoring_of(const nlohmann::json& recipe, const DataShape& shape) {
-    const auto parsed = wire::recipe_from_json(recipe);
-    return parsed ? scoring_work(*parsed, shape) : ScoringWork{};
-}
-
-void ask_as_recipe(const nlohmann::json& recipe, planner::Question& question) {
-    if (const auto parsed = wire::recipe_from_json(recipe)) {
-        question.strategy = parsed->distribution.strategy;
-        question.state = parsed->optimizer.state;
-        question.state_per_parameter = state_per_parameter(parsed->optimizer);
+void ask_as_recipe(const Recipe& recipe, const DataShape& shape, planner::Question& question) {
+    const StepShape steps = steps_of(recipe, shape.training_rows);
+    question.batch = steps.batch;
+    question.steps = steps.steps;
+    question.scoring = scoring_work(recipe, shape);
+    question.strategy = recipe.distribution.strategy;
+    if (const auto& trees = recipe.model.trees) {
+        // To split a leaf, histograms are reduced and the best splits gathered: what LightGBM's learner does.
+        constexpr std::int64_t exchanges_of_split = 2;
+        question.exchanges = exchanges_of_split * trees->leaves;
+        return;
     }
+    question.state = recipe.optimizer.state;
+    question.state_per_parameter = state_per_parameter(recipe.optimizer);
 }
 
 std::vector<std::int64_t> batches_to_time(std::int64_t batch) {

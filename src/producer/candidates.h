@@ -31,14 +31,17 @@ struct Choice {
 /// "waiting" text for people: every function with its reason, or that none is known.
 [[nodiscard]] std::string reasons_text(const Choice& choice);
 
-/// Steps of the whole training: epochs times global batches of an epoch, the last one partial.
-[[nodiscard]] std::int64_t steps_of(const nlohmann::json& recipe, std::int64_t training_rows);
+/// Rows of a step over all functions, of boosted trees all training rows; and steps of the whole training: epochs times
+/// global batches of an epoch, the last one partial, or trees.
+struct StepShape {
+    std::int64_t batch{};
+    std::int64_t steps{};
+};
+[[nodiscard]] StepShape steps_of(const Recipe& recipe, std::int64_t training_rows);
 /// Data and model that a function has prepared.
 [[nodiscard]] DataShape shape_of(const Prepared& prepared);
-/// What is scored beside the steps; nothing for a recipe that cannot be read.
-[[nodiscard]] ScoringWork scoring_of(const nlohmann::json& recipe, const DataShape& shape);
-/// Puts what the recipe asks for into the question; nothing, for one that cannot be read.
-void ask_as_recipe(const nlohmann::json& recipe, planner::Question& question);
+/// Puts what the recipe asks for into the question, and the work that it is on data of this shape.
+void ask_as_recipe(const Recipe& recipe, const DataShape& shape, planner::Question& question);
 /// The three batch sizes to time: an eighth, a quarter and a half of the global batch, at least 1, 2 and 4.
 [[nodiscard]] std::vector<std::int64_t> batches_to_time(std::int64_t batch);
 

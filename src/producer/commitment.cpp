@@ -18,7 +18,11 @@ namespace {
 
 constexpr double milliseconds_per_second = 1'000.0;
 
-planner::Question question_of(const Desk& desk, const LiveJob& job) {
+Result<planner::Question> question_of(const Desk& desk, const LiveJob& job) {
+    const auto recipe = wire::recipe_from_json(job.record.recipe);
+    if (!recipe) {
+        return recipe.error();
+    }
     planner::Question question;
     DataShape shape;
     for (const auto& [dn, answer] : job.round.answers) {
@@ -29,10 +33,7 @@ planner::Question question_of(const Desk& desk, const LiveJob& job) {
                                        .holds_data = answer.holds_data});
         shape = shape_of(answer.prepared); // all were told of the same data
     }
-    question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), shape.training_rows);
-    question.steps = steps_of(job.record.recipe, shape.training_rows);
-    ask_as_recipe(job.record.recipe, question);
-    question.scoring = scoring_of(job.record.recipe, shape);
+    ask_as_recipe(*recipe, shape, question);
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
     question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
     return question;
@@ -114,7 +115,8 @@ bool Commitment::step(LiveJob& job) {
 }
 
 bool Commitment::decide(LiveJob& job) {
-    const auto plan = planner::decide(question_of(desk_, job));
+    const auto question = question_of(desk_, job);
+    const auto plan = question ? planner::decide(*question) : Result<Plan>{question.error()};
     if (!plan) {
         ending_.give_up(job, plan.error().text() + words_of_others(job.record));
         return true;

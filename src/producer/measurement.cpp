@@ -2,10 +2,20 @@
 
 #include "producer/candidates.h"
 #include "producer/records.h"
+#include "wire/recipe.h"
 
 #include <fmt/format.h>
 
 namespace muster::producer {
+namespace {
+
+/// Rows of a step; REQUIRES: somebody has prepared, and the recipe was read before.
+std::int64_t batch_of(const LiveJob& job) {
+    const auto recipe = wire::recipe_from_json(job.record.recipe);
+    return recipe ? steps_of(*recipe, job.round.answers.begin()->second.prepared.training_rows).batch : 1;
+}
+
+} // namespace
 
 bool Measurement::begin(LiveJob& job) {
     return use_known_measurements(job) ? rounds_.enter(job, Phase::deciding, milliseconds{0}) : calibrate(job);
@@ -78,7 +88,7 @@ bool Measurement::calibrate(LiveJob& job) {
     if (roster.members.empty() || !rounds_.enter(job, Phase::calibrating, desk_.settings.calibrate_wait)) {
         return false;
     }
-    const auto batches = batches_to_time(job.record.recipe.at("batch").get<std::int64_t>());
+    const auto batches = batches_to_time(batch_of(job));
     for (const auto& [dn, certificate] : certificates) {
         const Calibrate message{.job = job.record.wire_id(),
                                 .certificate = certificate,

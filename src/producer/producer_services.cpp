@@ -143,13 +143,8 @@ Result<json> ProducerServices::plan(const json& attributes, const std::string& c
         return answer;
     }
     planner::Question question{.candidates = measured.candidates,
-                               .batch = std::min(recipe->batch, measured.shape.training_rows),
-                               .steps = steps_of(job.record.recipe, measured.shape.training_rows),
-                               .scoring = scoring_work(*recipe, measured.shape),
-                               .expected_seconds = static_cast<double>(job.wish.expected_seconds),
-                               .strategy = recipe->distribution.strategy,
-                               .state = recipe->optimizer.state,
-                               .state_per_parameter = state_per_parameter(recipe->optimizer)};
+                               .expected_seconds = static_cast<double>(job.wish.expected_seconds)};
+    ask_as_recipe(*recipe, measured.shape, question);
     auto plan = planner::decide(question);
     if (!plan) {
         return std::move(plan).error();

@@ -119,9 +119,18 @@ void restore_capacity(const Json& attributes, FunctionState& state) {
     state.inference_names = data.value("inference_names", std::vector<std::string>{});
 }
 
+namespace {
+
+std::string termination_of(const Json& recipe) {
+    const auto epochs = recipe.find("epochs"); // boosted trees have none
+    return epochs != recipe.end() ? "epochs=" + epochs->dump() : "trees=" + recipe.at("model").at("trees").dump();
+}
+
+} // namespace
+
 Json process_attributes(const Job& job, int priority, const std::string& model) {
     return {{"priority", priority},
-            {"terminationConditions", "epochs=" + job.recipe.at("epochs").dump()},
+            {"terminationConditions", termination_of(job.recipe)},
             {"progressStatus", progress_status("NOT_STARTED", 0, std::string{name_of(Phase::evaluating)}, "")},
             {"cancelProcess", false},
             {"suspendProcess", false},
