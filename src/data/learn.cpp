@@ -201,8 +201,12 @@ void ColumnFacts::take(std::string_view text, std::int64_t row) {
         note(first_text_);
         break;
     }
-    if (categories_.size() <= categories_max_ && categories_.find(text) == categories_.end()) {
-        categories_.emplace(text);
+    if (categories_.size() <= categories_max_) {
+        if (const auto found = categories_.find(text); found != categories_.end()) {
+            ++found->second;
+        } else {
+            categories_.emplace(text, 1);
+        }
     }
 }
 
@@ -215,9 +219,12 @@ double ColumnFacts::scale() const {
     return deviation > 0 ? deviation : 1.0;
 }
 
-std::vector<std::string> ColumnFacts::categories() const {
-    std::vector<std::string> sorted{categories_.begin(), categories_.end()};
-    std::ranges::sort(sorted);
+std::vector<CategoryCount> ColumnFacts::categories() const {
+    std::vector<CategoryCount> sorted;
+    for (const auto& [name, rows] : categories_) {
+        sorted.push_back({name, rows});
+    }
+    std::ranges::sort(sorted, {}, &CategoryCount::name);
     return sorted;
 }
 
@@ -249,7 +256,7 @@ void Learner::take(const TextBlock& block) {
     rows_ += block.rows;
 }
 
-Result<Preprocessing> Learner::finish() {
+Result<TableStatistics> Learner::gathered() const {
     if (rows_ == 0) {
         return Error{ErrorCode::invalid_argument, "there is a header but not one row", source_};
     }
@@ -257,22 +264,72 @@ Result<Preprocessing> Learner::finish() {
     if (!target) {
         return std::move(target).error();
     }
-    Preprocessing learned{.inputs = {}, .target = std::move(*target)};
+    TableStatistics table{.rows = rows_, .inputs = {}, .target = std::move(*target)};
     for (std::size_t position = 0; position < inputs_.size(); ++position) {
         auto input = input_column(position);
         if (!input) {
             return std::move(input).error();
         }
-        learned.inputs.push_back(std::move(*input));
+        table.inputs.push_back(std::move(*input));
+    }
+    return table;
+}
+
+Result<TableStatistics> Learner::statistics(std::int64_t group_rows_min) const {
+    auto table = gathered();
+    if (table) {
+        table->target_groups = groups_of(target_values_, group_rows_min);
+    }
+    return table;
+}
+
+Result<Preprocessing> Learner::finish() {
+    const auto table = gathered();
+    if (!table) {
+        return table.error();
+    }
+    if (auto whole = check_whole(*table); !whole) {
+        return std::move(whole).error();
+    }
+    auto learned = preprocessing_of(*table, task_);
+    if (learned && task_ == TaskKind::regression) {
+        learned->target.median = median_of(target_values_);
     }
     return learned;
 }
 
-Result<InputColumn> Learner::input_column(std::size_t position) const {
+Result<void> Learner::check_whole(const TableStatistics& table) const {
+    if (task_ != TaskKind::regression) {
+        const auto& classes = table.target.categories;
+        if (classes.size() < 2) {
+            return refusal(
+                target_,
+                0,
+                fmt::format("the target is always {}: there is nothing to tell apart", excerpt(classes.front().name)));
+        }
+        if (task_ == TaskKind::binary && classes.size() != 2) {
+            return refusal(target_,
+                           0,
+                           fmt::format("the target has {} classes, but binary_cross_entropy needs two; use "
+                                       "cross_entropy",
+                                       classes.size()));
+        }
+    }
+    for (const ColumnStatistics& input : table.inputs) {
+        if (input.values == 0) {
+            return refusal(
+                input.name, 0, "the column has no value in any row; list it under data.exclude of the recipe");
+        }
+    }
+    return {};
+}
+
+Result<ColumnStatistics> Learner::input_column(std::size_t position) const {
     const auto& facts = facts_[position];
-    InputColumn column{.name = inputs_[position], .missing_flag = facts.first_missing().row > 0};
-    if (facts.values() == 0) {
-        return refusal(column.name, 0, "the column has no value in any row; list it under data.exclude of the recipe");
+    ColumnStatistics column{.name = inputs_[position], .missing = facts.first_missing().row > 0};
+    column.values = facts.values();
+    if (column.values == 0) {
+        return column;
     }
     if (!forced_category_[position] && facts.numeric_part() > number_column_part) {
         if (auto checked = check_numbers(facts, column.name); !checked) {
@@ -280,8 +337,7 @@ Result<InputColumn> Learner::input_column(std::size_t position) const {
         }
         column.transform = transforms_[position];
         column.mean = facts.mean();
-        column.fill = facts.mean();
-        column.scale = facts.scale();
+        column.squares = facts.squares();
         return column;
     }
     if (transforms_[position] != NumberTransform{}) {
@@ -305,7 +361,7 @@ Result<InputColumn> Learner::input_column(std::size_t position) const {
     return column;
 }
 
-Result<TargetColumn> Learner::number_target() {
+Result<ColumnStatistics> Learner::number_target() const {
     const auto& facts = facts_.back();
     const auto& name = target_;
     if (facts.values() == 0) {
@@ -323,11 +379,10 @@ Result<TargetColumn> Learner::number_target() {
     if (auto checked = check_numbers(facts, name); !checked) {
         return std::move(checked).error();
     }
-    return TargetColumn{
-        .name = name, .mean = facts.mean(), .scale = facts.scale(), .median = median_of(target_values_)};
+    return ColumnStatistics{.name = name, .values = facts.values(), .mean = facts.mean(), .squares = facts.squares()};
 }
 
-Result<TargetColumn> Learner::class_target() const {
+Result<ColumnStatistics> Learner::class_target() const {
     const auto& facts = facts_.back();
     const auto& name = target_;
     if (facts.values() == 0) {
@@ -336,26 +391,13 @@ Result<TargetColumn> Learner::class_target() const {
     if (facts.first_missing().row > 0 && !windows_) {
         return refusal(name, facts.first_missing().row, "the target has no value here; remove the row");
     }
-    TargetColumn column{.name = name, .kind = ColumnKind::category, .categories = facts.categories()};
-    const auto classes = column.categories.size();
-    if (classes > settings_.categories_max) {
+    ColumnStatistics column{
+        .name = name, .kind = ColumnKind::category, .values = facts.values(), .categories = facts.categories()};
+    if (column.categories.size() > settings_.categories_max) {
         return refusal(
             name,
             0,
             fmt::format("the target has more than {} different values: too many classes", settings_.categories_max));
-    }
-    if (classes < 2) {
-        return refusal(
-            name,
-            0,
-            fmt::format("the target is always {}: there is nothing to tell apart", excerpt(column.categories.front())));
-    }
-    if (task_ == TaskKind::binary && classes != 2) {
-        return refusal(name,
-                       0,
-                       fmt::format("the target has {} classes, but binary_cross_entropy needs two; use "
-                                   "cross_entropy",
-                                   classes));
     }
     return column;
 }
@@ -378,7 +420,7 @@ Result<void> Learner::check_numbers(const ColumnFacts& facts, const std::string&
                        facts.first_not_finite().row,
                        fmt::format("{} is not a finite number", excerpt(facts.first_not_finite().text)));
     }
-    if (!std::isfinite(facts.mean()) || !std::isfinite(facts.scale())) {
+    if (!std::isfinite(facts.mean()) || !std::isfinite(facts.squares())) {
         return refusal(column, 0, "the numbers are too large for a mean and a standard deviation");
     }
     return {};

@@ -93,7 +93,7 @@ Result<void> check_known(const Recipe& recipe) {
     if (data.categories) {
         return refuse("/data/categories");
     }
-    if (data.layout == LayoutKind::sharded || data.layout == LayoutKind::pinned) {
+    if (data.layout == LayoutKind::sharded) {
         return refuse("/data/layout");
     }
     if (recipe.class_weights) {
@@ -276,6 +276,40 @@ Result<void> check_early_stopping(const Recipe& recipe) {
 
 } // namespace
 
+Result<void> check_pinned(const Recipe& recipe) {
+    const RecipeData& data = recipe.data;
+    const auto is_area = [](const std::string& name) {
+        const auto metric = metric_of(name);
+        return metric && metric->name == "AUC";
+    };
+    if (data.text || data.windows || recipe.model.family != "mlp") {
+        return wrong("/data/layout", "rows that stay at their sites are a table's, and the family mlp trains on them");
+    }
+    if (recipe.distribution.strategy == DistributionKind::pipeline ||
+        recipe.distribution.strategy == DistributionKind::one_function) {
+        return wrong("/distribution/strategy", "all sites train on rows that stay at them: auto or data_parallel");
+    }
+    if (recipe.optimizer.state == StateKind::sharded) {
+        return wrong("/optimizer/state", "where rows stay at their sites each has the whole state");
+    }
+    if (data.categories) {
+        return wrong("/data/categories", "where rows stay at their sites, these say which categories are too rare");
+    }
+    if (recipe.class_weights) {
+        return wrong("/class_weights", "where rows stay at their sites each counts the same");
+    }
+    if (!recipe.report_by.empty()) {
+        return wrong("/report_by", "scores by category are of few rows each, which stay at their sites");
+    }
+    if (std::ranges::any_of(recipe.metrics, is_area)) {
+        return wrong("/metrics", "AUC is made from the order of all rows, but these stay at their sites");
+    }
+    if (recipe.early_stopping && is_area(recipe.early_stopping->metric)) {
+        return wrong("/early_stopping/metric", "AUC is made from the order of all rows, but these stay at their sites");
+    }
+    return {};
+}
+
 Result<void> check(const Recipe& recipe) {
     if (recipe.name.empty() || recipe.name.size() > 128) {
         return wrong("/name", "a name of 1 to 128 characters is required");
@@ -329,6 +363,11 @@ Result<void> check(const Recipe& recipe) {
     }
     if (recipe.optimizer.kind == OptimizerKind::adamw && recipe.optimizer.momentum != 0.0) {
         return wrong("/optimizer/momentum", "only sgd has a momentum");
+    }
+    if (recipe.data.layout == LayoutKind::pinned) {
+        if (auto fits = check_pinned(recipe); !fits) {
+            return fits;
+        }
     }
     if (auto known = check_known(recipe); !known) {
         return known;

@@ -218,6 +218,9 @@ struct Recipe {
 [[nodiscard]] std::string block_name(const Recipe& recipe, std::int64_t position);
 /// Name of what a model that reads text predicts: "next_byte" or "next_character".
 [[nodiscard]] const char* text_target(TextUnit unit);
+/// Checks that the recipe can be trained where rows stay at the sites that own them, in layout "pinned".
+/// Errors: invalid_argument with a JSON pointer.
+[[nodiscard]] Result<void> check_pinned(const Recipe& recipe);
 /// Checks what the field table of wire/recipe.h cannot: that values fit together (a classification
 /// loss with regression metrics, a batch of zero, ...). Errors: invalid_argument with a JSON pointer.
 [[nodiscard]] Result<void> check(const Recipe& recipe);
