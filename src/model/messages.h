@@ -147,7 +147,7 @@ struct Accept {
 };
 
 /// No. `code` is one of: policy_hours, policy_consumer, policy_inference, policy_model, policy_peer,
-/// policy_egress, busy, no_data, no_memory, bad_digest, unknown_job, broken.
+/// policy_egress, policy_rows, busy, no_data, no_memory, bad_digest, unknown_job, broken.
 struct Refuse {
     std::string job;
     std::int64_t generation{};
