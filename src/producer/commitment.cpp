@@ -19,20 +19,26 @@ namespace {
 constexpr double milliseconds_per_second = 1'000.0;
 
 planner::Question question_of(const Desk& desk, const LiveJob& job) {
-    planner::Question question;
+    planner::Question question{.layout = job.record.layout};
+    const bool pinned = question.layout == DataLayout::pinned;
     DataShape shape;
     for (const auto& [dn, answer] : job.round.answers) {
         question.candidates.push_back({.dn = dn,
                                        .calibration = answer.measured->calibration,
                                        .memory_bytes = answer.accept.memory_bytes,
                                        .cpu_cores = answer.accept.cpu_cores,
-                                       .holds_data = answer.holds_data});
-        shape = shape_of(answer.prepared); // all were told of the same data
+                                       .holds_data = answer.holds_data,
+                                       .rows = pinned ? answer.prepared.training_rows : 0});
+        if (pinned) {
+            add_rows(shape, shape_of(answer.prepared));
+        } else {
+            shape = shape_of(answer.prepared); // all were told of the same data
+        }
     }
     question.batch = std::min(job.record.recipe.at("batch").get<std::int64_t>(), shape.training_rows);
     question.steps = steps_of(job.record.recipe, shape.training_rows);
     ask_as_recipe(job.record.recipe, question);
-    question.scoring = scoring_of(job.record.recipe, shape);
+    question.scoring = scoring_of(job.record.recipe, shape, question.layout);
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
     question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
     return question;
@@ -47,6 +53,24 @@ std::string words_of_others(const Job& job) {
     return words;
 }
 
+/// Sites with pinned rows that have left this round or an earlier one: the others go on without theirs.
+void name_missing(const Desk& desk, Job& job) {
+    if (job.layout != DataLayout::pinned) {
+        return;
+    }
+    const std::string source = job.recipe.at("data").value("source", "");
+    for (const auto& [dn, exclusion] : job.excluded) {
+        const auto function = desk.fleet.find(dn);
+        const bool has_rows =
+            function && std::ranges::find(function->sources, source, &DataSource::name) != function->sources.end();
+        const bool named = std::ranges::find(job.missing, dn) != job.missing.end();
+        const bool takes_part = std::ranges::find(job.leases, dn) != job.leases.end();
+        if (has_rows && !named && !takes_part) {
+            job.missing.push_back(dn);
+        }
+    }
+}
+
 Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan, std::int64_t request_version) {
     const auto recipe = wire::recipe_from_json(updated.recipe);
     Agreement agreement{.job = updated.wire_id(),
@@ -56,21 +80,26 @@ Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan,
                         .consumer = updated.consumer,
                         .recipe = updated.recipe.at("name").get<std::string>() + "@" + updated.recipe_digest,
                         .model_kind = recipe ? wire::model_kind(*recipe) : std::string{},
+                        .layout = name_of(updated.layout),
                         .batch = plan.batch,
                         .steps = plan.steps,
                         .micro_rows = plan.chosen_candidate().micro_rows};
+    const bool pinned = updated.layout == DataLayout::pinned; // then each has its own rows, else all the same
     for (const JobMember& member : updated.members) {
+        const Answer& answer = job.round.answers.at(member.dn);
         agreement.members.push_back({.dn = member.dn,
                                      .identity = member.identity,
                                      .batch_rows = member.batch_rows,
                                      .state_share = member.state_share,
                                      .stage = member.stage,
-                                     .holds_data = job.round.answers.at(member.dn).holds_data});
+                                     .holds_data = answer.holds_data,
+                                     .rows = pinned ? answer.prepared.training_rows : 0,
+                                     .matrix_digest = pinned ? answer.prepared.matrix.digest : std::string{}});
     }
     const Answer& first = job.round.answers.at(updated.members.front().dn);
-    agreement.matrix_digest = first.prepared.matrix.digest;
+    agreement.matrix_digest = pinned ? std::string{} : first.prepared.matrix.digest;
     for (const DataSource& source : first.accept.sources) {
-        agreement.sources.push_back({source.name, source.digest});
+        agreement.sources.push_back({source.name, pinned ? std::string{} : source.digest});
     }
     return agreement;
 }
@@ -114,6 +143,9 @@ bool Commitment::step(LiveJob& job) {
 }
 
 bool Commitment::decide(LiveJob& job) {
+    if (rounds_.lacks_rows(job)) {
+        return true;
+    }
     const auto plan = planner::decide(question_of(desk_, job));
     if (!plan) {
         ending_.give_up(job, plan.error().text() + words_of_others(job.record));
@@ -122,6 +154,7 @@ bool Commitment::decide(LiveJob& job) {
     const PlanCandidate& chosen = plan->chosen_candidate();
     Job updated = job.record;
     updated.plan = wire::to_json(*plan);
+    name_missing(desk_, updated);
     updated.members.clear();
     updated.leases.clear(); // the others are released below
     updated.signatures.clear();
@@ -158,7 +191,8 @@ bool Commitment::send_commits(LiveJob& job) {
                   .generation = job.record.generation,
                   .plan_digest = job.record.plan_digest,
                   .members = {},
-                  .micro_rows = chosen_of(job.record).value("micro_rows", std::int64_t{0})};
+                  .micro_rows = chosen_of(job.record).value("micro_rows", std::int64_t{0}),
+                  .layout = job.record.layout};
     for (const JobMember& member : job.record.members) {
         roster.members.push_back(
             {member.dn, member.identity, member.addresses, member.batch_rows, member.state_share, member.stage});
