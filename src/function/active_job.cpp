@@ -211,7 +211,9 @@ void ActiveJob::gathered(Result<TableStatistics>& result) {
               gathered_->statistics.rows,
               parts_.settings.policy.group_rows_min,
               id());
-    send(*gathered_);
+    if (auto sent = parts_.world.producer.send(*gathered_); !sent) { // too many columns for one message, say
+        fail("data: its statistics cannot be sent: " + sent.error().text());
+    }
 }
 
 /// What others are told of data that cannot be read. Of rows that stay here nothing is quoted.

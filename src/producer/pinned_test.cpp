@@ -170,6 +170,25 @@ TEST(Pinned, rows_of_a_lost_site_are_done_without_where_the_producer_is_told_so_
               nlohmann::json::array({second}));
 }
 
+TEST(Pinned, rows_cannot_be_asked_for_a_score_that_takes_the_order_of_all) {
+    ThreeSites fleet;
+    nlohmann::json recipe = TestFleet::recipe("late");
+    recipe["data"]["layout"] = "pinned";
+    recipe["loss"] = "binary_cross_entropy";
+    recipe["metrics"] = {"accuracy"};
+    ASSERT_TRUE(fleet.producer->services().add_recipe(recipe, "admin").ok());
+    nlohmann::json request = TestFleet::request();
+    request["aIMLInferenceName"] = "muster:late";
+    nlohmann::json& wanted = request["performanceRequirements"][0];
+    wanted["performanceMetric"] = "accuracy";
+    wanted["performanceScore"] = 90.0;
+    EXPECT_TRUE(fleet.submit(request, "accurate").ok);
+    wanted["performanceMetric"] = "AUC";
+    const WriteResult written = fleet.submit(request, "ordered");
+    ASSERT_FALSE(written.ok);
+    EXPECT_EQ(written.refusal.problems.at(0).where, "/attributes/performanceRequirements/0/performanceMetric");
+}
+
 TEST(Pinned, rows_of_other_columns_are_refused_with_site_and_difference) {
     ThreeSites fleet;
     fleet.functions.at(third).target = {
