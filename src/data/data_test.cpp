@@ -118,6 +118,37 @@ TEST_F(Encoding, leaves_rows_of_boosted_trees_as_they_are) {
     EXPECT_TRUE(std::isnan(floats(test->folder / "test.features")[1])) << "a category that training did not see";
 }
 
+TEST_F(Encoding, shares_one_input_among_rare_categories_and_those_not_seen) {
+    auto how = recipe();
+    how.data.categories = RecipeCategories{.at_most = 1};
+    const char* const train = "cell,y\na,1\nb,2\na,3\nc,4\n";
+    const char* const test = "cell,y\nd,1\n,2\na,3\n";
+    const auto made = encode(train, how, test);
+    ASSERT_TRUE(made) << made.error().text();
+    EXPECT_EQ(floats(made->folder / "train.features"), (Floats{1, 0, 0, 1, 1, 0, 0, 1}));
+    EXPECT_EQ(floats(made->folder / "test.features"), (Floats{0, 1, 0, 0, 1, 0}));
+    EXPECT_TRUE(learned(*made).inputs[0].bucket);
+    how.data.categories = RecipeCategories{.min_rows = 2};
+    EXPECT_EQ(floats(encode(train, how, test)->folder / "test.features"), (Floats{0, 1, 0, 0, 1, 0}));
+    how.model = {.family = "gbdt", .trees = RecipeTrees{}};
+    EXPECT_EQ(floats(encode(train, how)->folder / "train.features"), (Floats{0, 1, 0, 1}));
+}
+
+TEST_F(Encoding, of_too_many_categories_says_what_to_do) {
+    std::string text = "id,y\n";
+    for (int i = 0; i < 600; ++i) {
+        text += "name " + std::to_string(i % 300) + (i % 2 == 0 ? ",1\n" : ",2\n");
+    }
+    const auto refused = encode(text, recipe());
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().text().find("categories: {at_most"), std::string::npos) << refused.error().text();
+    auto how = recipe();
+    how.data.categories = RecipeCategories{.at_most = 1000};
+    EXPECT_NE(encode(text, how).error().text().find("300 categories"), std::string::npos);
+    how.data.categories->at_most = 20;
+    EXPECT_EQ(encode(text, how)->info.columns, 21);
+}
+
 TEST_F(Encoding, keeps_numbers_within_limits_and_takes_logarithms) {
     auto how = recipe();
     how.data.log = {"delay_*", "load"};

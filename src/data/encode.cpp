@@ -61,7 +61,8 @@ Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& t
         float* encoded = features_.data() + row * width_;
         if (input.kind == ColumnKind::category && input.raw) {
             const auto index = is_missing(cell_text) ? std::nullopt : index_of(input.categories, cell_text);
-            encoded[first] = index ? static_cast<float>(*index) : none;
+            const bool rest = !index && input.bucket && !is_missing(cell_text);
+            encoded[first] = index || rest ? static_cast<float>(index.value_or(input.categories.size())) : none;
             continue;
         }
         if (input.kind == ColumnKind::category) {
@@ -69,6 +70,8 @@ Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& t
                 encoded[flag] = input.missing_flag ? 1.0F : encoded[flag];
             } else if (const auto index = index_of(input.categories, cell_text)) {
                 encoded[first + *index] = 1.0F;
+            } else if (input.bucket) {
+                encoded[first + input.categories.size()] = 1.0F;
             }
             continue;
         }

@@ -122,19 +122,8 @@ Result<Encoding> Encoding::learn(const std::filesystem::path& train,
         encoding.preprocessing_ = std::move(*learned);
         return encoding;
     }
-    const auto header = read_header(train, recipe.data.csv, settings);
-    if (!header) {
-        return header.error();
-    }
-    auto columns = used_columns(recipe.data, *header);
-    if (!columns) {
-        return std::move(columns).error();
-    }
-    encoding.columns_ = std::move(*columns);
-    if (test) {
-        if (auto checked = check_test_header(*test, encoding.columns_, settings); !checked) {
-            return std::move(checked).error();
-        }
+    if (auto read = encoding.read_columns(train, test, recipe, settings); !read) {
+        return std::move(read).error();
     }
     auto learned = learn_table(train, recipe, encoding.columns_, settings);
     if (!learned) {
@@ -144,6 +133,46 @@ Result<Encoding> Encoding::learn(const std::filesystem::path& train,
     encoding.preprocessing_.history = recipe.data.history;
     encoding.drop_plain_time();
     return encoding;
+}
+
+Result<Encoding> Encoding::with(const Preprocessing& preprocessing,
+                                const std::filesystem::path& train,
+                                const std::optional<std::filesystem::path>& test,
+                                const Recipe& recipe,
+                                const Settings& settings) {
+    Encoding encoding;
+    if (auto read = encoding.read_columns(train, test, recipe, settings); !read) {
+        return std::move(read).error();
+    }
+    std::vector<std::string> wanted;
+    std::ranges::transform(preprocessing.inputs, std::back_inserter(wanted), &InputColumn::name);
+    const std::vector<std::string> own = encoding.columns_.all_inputs();
+    if (!std::ranges::is_permutation(wanted, own) || preprocessing.target.name != encoding.columns_.target) {
+        return Error{ErrorCode::invalid_argument,
+                     "the columns of the source are not those that all sites have agreed on",
+                     train.string()};
+    }
+    const auto derived = std::ssize(encoding.columns_.derived);
+    encoding.columns_.inputs = {wanted.begin(), wanted.end() - derived}; // another site's header has another order
+    encoding.columns_.derived = {wanted.end() - derived, wanted.end()};
+    encoding.preprocessing_ = preprocessing;
+    return encoding;
+}
+
+Result<void> Encoding::read_columns(const std::filesystem::path& train,
+                                    const std::optional<std::filesystem::path>& test,
+                                    const Recipe& recipe,
+                                    const Settings& settings) {
+    const auto header = read_header(train, recipe.data.csv, settings);
+    if (!header) {
+        return header.error();
+    }
+    auto columns = used_columns(recipe.data, *header);
+    if (!columns) {
+        return std::move(columns).error();
+    }
+    columns_ = std::move(*columns);
+    return test ? check_test_header(*test, columns_, settings) : Result<void>{};
 }
 
 void Encoding::drop_plain_time() {

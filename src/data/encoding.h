@@ -32,6 +32,14 @@ public:
                                                 const Recipe& recipe,
                                                 const Settings& settings);
 
+    /// As it was learned elsewhere too: from this training source and those of other sites, all of tables.
+    /// Errors: as above; invalid_argument, for inputs that this source lacks, or has besides.
+    [[nodiscard]] static Result<Encoding> with(const Preprocessing& preprocessing,
+                                               const std::filesystem::path& train,
+                                               const std::optional<std::filesystem::path>& test,
+                                               const Recipe& recipe,
+                                               const Settings& settings);
+
     [[nodiscard]] const Preprocessing& preprocessing() const { return preprocessing_; }
     /// Writes `prefix`.features and `prefix`.target (model/preprocessing.h, MatrixInfo).
     /// Errors: those of read_rows, Encoder::encode and Tokenizer; resource_exhausted; unavailable.
@@ -39,6 +47,10 @@ public:
     encode(const std::filesystem::path& source, const std::filesystem::path& prefix, const Settings& settings) const;
 
 private:
+    [[nodiscard]] Result<void> read_columns(const std::filesystem::path& train,
+                                            const std::optional<std::filesystem::path>& test,
+                                            const Recipe& recipe,
+                                            const Settings& settings);
     /// A date says where in the day and the week a row is, another number that only counts says nothing.
     void drop_plain_time();
 

@@ -131,7 +131,10 @@ private:
                     {"missing", seen.missing},
                     {"categories", many ? json(nullptr) : json(categories.size())}};
         categories.resize(std::min(categories.size(), examples_max));
-        column["examples"] = categories;
+        column["examples"] = json::array();
+        for (const CategoryCount& category : categories) {
+            column["examples"].push_back(category.name);
+        }
         if (mixed) {
             column["first_text"] = place_in(source_, facts.first_text().row, names_[i]);
         }

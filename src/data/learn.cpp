@@ -201,8 +201,12 @@ void ColumnFacts::take(std::string_view text, std::int64_t row) {
         note(first_text_);
         break;
     }
-    if (categories_.size() <= categories_max_ && categories_.find(text) == categories_.end()) {
-        categories_.emplace(text);
+    if (categories_.size() <= categories_max_) {
+        if (const auto found = categories_.find(text); found != categories_.end()) {
+            ++found->second;
+        } else {
+            categories_.emplace(text, 1);
+        }
     }
 }
 
@@ -215,19 +219,22 @@ double ColumnFacts::scale() const {
     return deviation > 0 ? deviation : 1.0;
 }
 
-std::vector<std::string> ColumnFacts::categories() const {
-    std::vector<std::string> sorted{categories_.begin(), categories_.end()};
-    std::ranges::sort(sorted);
+std::vector<CategoryCount> ColumnFacts::categories() const {
+    std::vector<CategoryCount> sorted;
+    for (const auto& [name, rows] : categories_) {
+        sorted.push_back({name, rows});
+    }
+    std::ranges::sort(sorted, {}, &CategoryCount::name);
     return sorted;
 }
 
 Learner::Learner(const UsedColumns& columns, const Recipe& recipe, const Settings& settings, std::string source)
-    : inputs_{columns.all_inputs()}, target_{columns.target}, transforms_{columns.transforms}, task_{task_of(recipe)},
-      windows_{recipe.data.windows.has_value()}, raw_{has_trees(recipe)}, settings_{settings}, source_{
-                                                                                                   std::move(source)} {
+    : inputs_{columns.all_inputs()}, target_{columns.target}, transforms_{columns.transforms}, recipe_{recipe},
+      task_{task_of(recipe)}, windows_{recipe.data.windows.has_value()}, settings_{settings}, source_{
+                                                                                                  std::move(source)} {
     for (std::size_t input = 0; input < inputs_.size(); ++input) {
         forced_category_.push_back(contains(recipe.data.categorical, inputs_[input]));
-        facts_.emplace_back(settings.categories_max, transforms_[input]);
+        facts_.emplace_back(categories_counted(), transforms_[input]);
     }
     facts_.emplace_back(settings.categories_max); // of the target
 }
@@ -250,7 +257,7 @@ void Learner::take(const TextBlock& block) {
     rows_ += block.rows;
 }
 
-Result<Preprocessing> Learner::finish() {
+Result<TableStatistics> Learner::gathered() const {
     if (rows_ == 0) {
         return Error{ErrorCode::invalid_argument, "there is a header but not one row", source_};
     }
@@ -258,34 +265,103 @@ Result<Preprocessing> Learner::finish() {
     if (!target) {
         return std::move(target).error();
     }
-    Preprocessing learned{.inputs = {}, .target = std::move(*target)};
+    TableStatistics table{.rows = rows_, .inputs = {}, .target = std::move(*target)};
     for (std::size_t position = 0; position < inputs_.size(); ++position) {
         auto input = input_column(position);
         if (!input) {
             return std::move(input).error();
         }
-        learned.inputs.push_back(std::move(*input));
+        table.inputs.push_back(std::move(*input));
+    }
+    return table;
+}
+
+Result<TableStatistics> Learner::statistics(std::int64_t group_rows_min) const {
+    auto table = gathered();
+    if (table) {
+        table->target_groups = groups_of(target_values_, group_rows_min);
+    }
+    return table;
+}
+
+Result<Preprocessing> Learner::finish() {
+    const auto table = gathered();
+    if (!table) {
+        return table.error();
+    }
+    if (auto whole = check_whole(*table); !whole) {
+        return std::move(whole).error();
+    }
+    auto learned = preprocessing_of(*table, recipe_);
+    if (learned) {
+        if (auto few = check_categories(*learned); !few) {
+            return std::move(few).error();
+        }
+    }
+    if (learned && task_ == TaskKind::regression) {
+        learned->target.median = median_of(target_values_);
     }
     return learned;
 }
 
-Result<InputColumn> Learner::input_column(std::size_t position) const {
+Result<void> Learner::check_whole(const TableStatistics& table) const {
+    if (task_ != TaskKind::regression) {
+        const auto& classes = table.target.categories;
+        if (classes.size() < 2) {
+            return refusal(
+                target_,
+                0,
+                fmt::format("the target is always {}: there is nothing to tell apart", excerpt(classes.front().name)));
+        }
+        if (task_ == TaskKind::binary && classes.size() != 2) {
+            return refusal(target_,
+                           0,
+                           fmt::format("the target has {} classes, but binary_cross_entropy needs two; use "
+                                       "cross_entropy",
+                                       classes.size()));
+        }
+    }
+    for (const ColumnStatistics& input : table.inputs) {
+        if (input.values == 0) {
+            return refusal(
+                input.name, 0, "the column has no value in any row; list it under data.exclude of the recipe");
+        }
+    }
+    return {};
+}
+
+std::size_t Learner::categories_counted() const {
+    return recipe_.data.categories ? settings_.counted_max : settings_.categories_max;
+}
+
+Result<void> Learner::check_categories(const Preprocessing& learned) const {
+    for (const InputColumn& input : learned.inputs) {
+        if (input.categories.size() > settings_.categories_max) {
+            return refusal(input.name,
+                           0,
+                           fmt::format("{} categories of the column would have an input of their own; {} are allowed: "
+                                       "set data.categories.at_most of the recipe",
+                                       input.categories.size(),
+                                       settings_.categories_max));
+        }
+    }
+    return {};
+}
+
+Result<ColumnStatistics> Learner::input_column(std::size_t position) const {
     const auto& facts = facts_[position];
-    InputColumn column{.name = inputs_[position], .missing_flag = !raw_ && facts.first_missing().row > 0, .raw = raw_};
-    if (facts.values() == 0) {
-        return refusal(column.name, 0, "the column has no value in any row; list it under data.exclude of the recipe");
+    ColumnStatistics column{.name = inputs_[position], .missing = facts.first_missing().row > 0};
+    column.values = facts.values();
+    if (column.values == 0) {
+        return column;
     }
     if (!forced_category_[position] && facts.numeric_part() > number_column_part) {
         if (auto checked = check_numbers(facts, column.name); !checked) {
             return std::move(checked).error();
         }
         column.transform = transforms_[position];
-        if (raw_) {
-            return column;
-        }
         column.mean = facts.mean();
-        column.fill = facts.mean();
-        column.scale = facts.scale();
+        column.squares = facts.squares();
         return column;
     }
     if (transforms_[position] != NumberTransform{}) {
@@ -299,17 +375,20 @@ Result<InputColumn> Learner::input_column(std::size_t position) const {
     }
     column.kind = ColumnKind::category;
     column.categories = facts.categories();
-    if (column.categories.size() > settings_.categories_max) {
+    if (column.categories.size() > categories_counted()) {
         return refusal(column.name,
                        0,
-                       fmt::format("the column holds text with more than {} different values; list it under "
+                       fmt::format("the column holds text with more than {} different values; {}list it under "
                                    "data.exclude of the recipe (names and identifiers teach nothing)",
-                                   settings_.categories_max));
+                                   categories_counted(),
+                                   recipe_.data.categories
+                                       ? ""
+                                       : "keep the most frequent ones with data.categories: {at_most: 100}, or "));
     }
     return column;
 }
 
-Result<TargetColumn> Learner::number_target() {
+Result<ColumnStatistics> Learner::number_target() const {
     const auto& facts = facts_.back();
     const auto& name = target_;
     if (facts.values() == 0) {
@@ -327,11 +406,10 @@ Result<TargetColumn> Learner::number_target() {
     if (auto checked = check_numbers(facts, name); !checked) {
         return std::move(checked).error();
     }
-    return TargetColumn{
-        .name = name, .mean = facts.mean(), .scale = facts.scale(), .median = median_of(target_values_)};
+    return ColumnStatistics{.name = name, .values = facts.values(), .mean = facts.mean(), .squares = facts.squares()};
 }
 
-Result<TargetColumn> Learner::class_target() const {
+Result<ColumnStatistics> Learner::class_target() const {
     const auto& facts = facts_.back();
     const auto& name = target_;
     if (facts.values() == 0) {
@@ -340,26 +418,13 @@ Result<TargetColumn> Learner::class_target() const {
     if (facts.first_missing().row > 0 && !windows_) {
         return refusal(name, facts.first_missing().row, "the target has no value here; remove the row");
     }
-    TargetColumn column{.name = name, .kind = ColumnKind::category, .categories = facts.categories()};
-    const auto classes = column.categories.size();
-    if (classes > settings_.categories_max) {
+    ColumnStatistics column{
+        .name = name, .kind = ColumnKind::category, .values = facts.values(), .categories = facts.categories()};
+    if (column.categories.size() > settings_.categories_max) {
         return refusal(
             name,
             0,
             fmt::format("the target has more than {} different values: too many classes", settings_.categories_max));
-    }
-    if (classes < 2) {
-        return refusal(
-            name,
-            0,
-            fmt::format("the target is always {}: there is nothing to tell apart", excerpt(column.categories.front())));
-    }
-    if (task_ == TaskKind::binary && classes != 2) {
-        return refusal(name,
-                       0,
-                       fmt::format("the target has {} classes, but binary_cross_entropy needs two; use "
-                                   "cross_entropy",
-                                   classes));
     }
     return column;
 }
@@ -382,7 +447,7 @@ Result<void> Learner::check_numbers(const ColumnFacts& facts, const std::string&
                        facts.first_not_finite().row,
                        fmt::format("{} is not a finite number", excerpt(facts.first_not_finite().text)));
     }
-    if (!std::isfinite(facts.mean()) || !std::isfinite(facts.scale())) {
+    if (!std::isfinite(facts.mean()) || !std::isfinite(facts.squares())) {
         return refusal(column, 0, "the numbers are too large for a mean and a standard deviation");
     }
     return {};

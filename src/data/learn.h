@@ -6,13 +6,14 @@
 #include "data/source.h"
 #include "model/preprocessing.h"
 #include "model/recipe.h"
+#include "model/statistics.h"
 
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_set>
+#include <unordered_map>
 #include <vector>
 
 namespace muster::data {
@@ -66,8 +67,10 @@ public:
     [[nodiscard]] double mean() const { return mean_; }
     /// Population standard deviation; 1 when it is 0.
     [[nodiscard]] double scale() const;
-    /// Sorted; one more than allowed when there were too many.
-    [[nodiscard]] std::vector<std::string> categories() const;
+    /// Sum of squared differences from the mean.
+    [[nodiscard]] double squares() const { return squares_; }
+    /// Sorted by name; one more than allowed when there were too many, and then the numbers of rows are wrong.
+    [[nodiscard]] std::vector<CategoryCount> categories() const;
 
 private:
     struct TextHash {
@@ -80,11 +83,11 @@ private:
     std::int64_t texts_{};
     std::int64_t dates_{}; ///< of the texts
     double mean_{};
-    double squares_{}; ///< sum of squared differences from the mean
+    double squares_{};
     Seen first_missing_;
     Seen first_text_;
     Seen first_not_finite_;
-    std::unordered_set<std::string, TextHash, std::equal_to<>> categories_;
+    std::unordered_map<std::string, std::int64_t, TextHash, std::equal_to<>> categories_;
 };
 
 /// Learns a Preprocessing from the rows of the training source. All its rows count, also those that the seed later
@@ -101,11 +104,19 @@ public:
     /// Errors: invalid_argument with the column and, where one is to blame, the row: no rows; a column without any
     /// value; text among numbers; infinite numbers; too many categories; a target that does not fit the loss.
     [[nodiscard]] Result<Preprocessing> finish();
+    /// What the rows say where they are a part of all: no column needs a value, no class another one. A regression's
+    /// target is in groups of at least `group_rows_min` rows; nothing else is taken out. Errors: otherwise as finish().
+    [[nodiscard]] Result<TableStatistics> statistics(std::int64_t group_rows_min) const;
 
 private:
-    [[nodiscard]] Result<InputColumn> input_column(std::size_t position) const;
-    [[nodiscard]] Result<TargetColumn> number_target();
-    [[nodiscard]] Result<TargetColumn> class_target() const;
+    [[nodiscard]] Result<TableStatistics> gathered() const;
+    [[nodiscard]] Result<ColumnStatistics> input_column(std::size_t position) const;
+    [[nodiscard]] Result<ColumnStatistics> number_target() const;
+    [[nodiscard]] Result<ColumnStatistics> class_target() const;
+    [[nodiscard]] Result<void> check_whole(const TableStatistics& table) const;
+    /// Different values of a column that are counted.
+    [[nodiscard]] std::size_t categories_counted() const;
+    [[nodiscard]] Result<void> check_categories(const Preprocessing& learned) const;
     [[nodiscard]] Error refusal(const std::string& column, std::int64_t row, std::string message) const;
     [[nodiscard]] Result<void> check_numbers(const ColumnFacts& facts, const std::string& column) const;
 
@@ -113,9 +124,9 @@ private:
     std::string target_;
     std::vector<NumberTransform> transforms_;
     std::vector<bool> forced_category_;
+    Recipe recipe_;
     TaskKind task_;
     bool windows_;
-    bool raw_; ///< for boosted trees
     Settings settings_;
     std::string source_;
     std::vector<ColumnFacts> facts_;    ///< of the inputs, then of the target

@@ -74,7 +74,8 @@ Result<std::string> digest_of(const std::filesystem::path& path, const FileStamp
     return digest;
 }
 
-std::string key_of(const Recipe& recipe, const Sources& sources) {
+std::string key_of(const DataRequest& request, const Sources& sources) {
+    const Recipe& recipe = request.recipe;
     auto exclude = recipe.data.exclude;
     auto categorical = recipe.data.categorical;
     std::ranges::sort(exclude);
@@ -97,7 +98,7 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
     if (const auto& windows = recipe.data.windows) {
         what["windows"] = {windows->length, windows->horizon, windows->time, windows->series};
     }
-    for (const char* key : {"log", "clip"}) {
+    for (const char* key : {"log", "clip", "categories"}) {
         const auto data = wire::to_json(recipe).at("data");
         if (data.contains(key)) {
             what[key] = data.at(key);
@@ -108,6 +109,9 @@ std::string key_of(const Recipe& recipe, const Sources& sources) {
     }
     if (recipe.data.history) {
         what["history"] = wire::to_json(recipe).at("data").at("history");
+    }
+    if (request.preprocessing) {
+        what["preprocessing"] = sha256_hex(wire::to_json(*request.preprocessing).dump());
     }
     return sha256_hex(what.dump());
 }
@@ -170,7 +174,10 @@ Result<void> check_steps(const Encoded& train, const Encoded& test, const std::s
 Result<Published>
 make(const DataRequest& request, const Cache& cache, const Sources& sources, const Settings& settings) {
     const auto started = std::chrono::steady_clock::now();
-    const auto encoding = Encoding::learn(request.train, request.test, request.recipe, settings);
+    const auto encoding =
+        request.preprocessing
+            ? Encoding::with(*request.preprocessing, request.train, request.test, request.recipe, settings)
+            : Encoding::learn(request.train, request.test, request.recipe, settings);
     if (!encoding) {
         return encoding.error();
     }
@@ -203,7 +210,7 @@ make(const DataRequest& request, const Cache& cache, const Sources& sources, con
         return std::move(same).error();
     }
     info.digest = sha256_hex(parts + wire::to_json(preprocessing).dump());
-    auto published = cache.publish(*folder, key_of(request.recipe, sources), info, preprocessing);
+    auto published = cache.publish(*folder, key_of(request, sources), info, preprocessing);
     if (published) {
         published->info.encode_seconds =
             std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
@@ -235,6 +242,19 @@ Result<DataRequest> data_request_from_json(const nlohmann::json& json) {
     if (test.is_string()) {
         request.test = test.get<std::string>();
     }
+    if (const auto given = json.value("preprocessing", nlohmann::json{}); !given.is_null()) {
+        auto preprocessing = wire::preprocessing_from_json(given);
+        if (!preprocessing) {
+            return std::move(preprocessing).error();
+        }
+        request.preprocessing = std::move(*preprocessing);
+    }
+    if (const auto least = json.value("group_rows_min", nlohmann::json{}); !least.is_null()) {
+        if (!least.is_number_integer() || least.get<std::int64_t>() < 1) {
+            return wrong("/group_rows_min", "the rows that statistics are of at least, a number above 0");
+        }
+        request.group_rows_min = least.get<std::int64_t>();
+    }
     return request;
 }
 
@@ -252,7 +272,7 @@ Result<Published> prepare(const DataRequest& request, const std::filesystem::pat
     if (auto saved = index.save(); !saved) {
         return std::move(saved).error();
     }
-    const auto key = key_of(request.recipe, *sources);
+    const auto key = key_of(request, *sources);
     if (auto found = cache->find(key)) {
         return *std::move(found);
     }

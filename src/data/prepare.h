@@ -8,6 +8,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 
@@ -18,9 +19,12 @@ struct DataRequest {
     std::filesystem::path train;
     std::optional<std::filesystem::path> test;
     Recipe recipe;
+    std::optional<Preprocessing> preprocessing{}; ///< to encode by; none: what the training source says
+    std::int64_t group_rows_min{};                ///< above 0: statistics are wanted, and no matrix (data/gather.h)
 };
 
-/// Reads {"train": path, "test": path or null, "recipe": canonical recipe}. Errors: invalid_argument.
+/// Reads {"train": path, "test": path or null, "recipe": canonical recipe}, with "preprocessing" or
+/// "group_rows_min" where the rows are pinned. Errors: invalid_argument.
 [[nodiscard]] Result<DataRequest> data_request_from_json(const nlohmann::json& json);
 
 /// Encodes the sources, or finds them encoded. The key of the cache is the SHA-256 of the sources' content and of what

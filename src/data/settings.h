@@ -9,6 +9,7 @@ namespace muster::data {
 /// Each can be set on the command line of muster-data.
 struct Settings {
     std::size_t categories_max{256};           ///< different values of one category column
+    std::size_t counted_max{1'000'000};        ///< different values that are counted to find the most frequent ones
     std::size_t characters_max{65'536};        ///< different characters of a text
     std::size_t columns_max{4096};             ///< columns of a source
     std::int64_t source_bytes_max{64LL << 30}; ///< of one source, uncompressed

@@ -8,11 +8,22 @@
 #include "wire/messages.h"
 #include "wire/recipe.h"
 
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 
 namespace muster::function {
+
+namespace {
+
+/// Whether scores of a kind of rows would be made of fewer than `least`.
+bool has_few_rows(const Prepared& prepared, std::int64_t least) {
+    const auto few = [least](std::int64_t rows) { return rows > 0 && rows < least; };
+    return prepared.training_rows < least || few(prepared.validation_rows) || few(prepared.matrix.test_rows);
+}
+
+} // namespace
 
 void send_to_producer(ProducerLink& producer, const FromFunction& message) {
     if (auto sent = producer.send(message); !sent) {
@@ -47,6 +58,7 @@ void ActiveJob::on_news(JobNews& news) {
     std::visit(Overloaded{[&](FromWorker& message) { from_worker(message); },
                           [&](const WorkerExit& exit) { worker_exit(exit); },
                           [&](Result<DataProgram::Encoded>& result) { encoded(result); },
+                          [&](Result<TableStatistics>& result) { gathered(result); },
                           [&](Uploaded& upload) { uploaded(upload); },
                           [&](Fetched& program) { fetched(program); },
                           [&](const TakenOver& /*first*/) { go_on(); }},
@@ -78,6 +90,9 @@ void ActiveJob::prepare(const Prepare& order) {
         return;
     }
     if (!recipe_.empty()) {
+        if (pinned() && !ended_) {
+            prepare_pinned(order);
+        }
         return; // under way
     }
     if (!accepted_.proposal.recipe.ends_with("@" + sha256_hex(order.recipe))) {
@@ -89,10 +104,22 @@ void ActiveJob::prepare(const Prepare& order) {
                         : "the proposal names no data and the preparation describes none");
         return;
     }
+    if (order.preprocessing) {
+        fail("the preparation brings a preprocessing, but nothing was gathered here");
+        return;
+    }
     recipe_ = order.recipe;
     elsewhere_ = order.data;
     state_ = "preparing";
     const auto recipe = wire::recipe_from_json(nlohmann::json::parse(recipe_, nullptr, false));
+    if (pinned()) {
+        if (auto fits = recipe ? check_pinned(*recipe) : Result<void>{}; !fits) {
+            fail("recipe: " + fits.error().text());
+            return;
+        }
+        gather();
+        return;
+    }
     if (!recipe || !recipe->model.archive) {
         encode(); // whoever reads the data says what is wrong with the recipe
         return;
@@ -123,30 +150,100 @@ std::string ActiveJob::culprit() const {
     return archive_ ? " (the model is the archive " + archive_->sha256.substr(0, digits) + ")" : std::string{};
 }
 
+/// What the second preparation of pinned rows brings, or the first one again.
+void ActiveJob::prepare_pinned(const Prepare& order) {
+    if (order.recipe != recipe_) {
+        fail("the recipe is not the one that was proposed");
+    } else if (!order.preprocessing) {
+        if (gathered_) {
+            send(*gathered_);
+        }
+    } else if (!gathered_) {
+        fail("the preparation brings a preprocessing, but nothing was gathered here");
+    } else if (!preprocessing_) {
+        preprocessing_ = order.preprocessing;
+        state_ = "preparing";
+        encode();
+    }
+}
+
+Result<DataProgram::Order> ActiveJob::data_order() const {
+    std::vector<std::filesystem::path> files;
+    for (const std::string& name : accepted_.proposal.sources) {
+        auto file = parts_.file_of(name);
+        if (!file) {
+            return std::move(file).error();
+        }
+        files.push_back(std::move(*file));
+    }
+    const auto test = files.size() > 1 ? std::optional{files[1]} : std::nullopt;
+    return DataProgram::Order{.recipe = recipe_,
+                              .train = files.front(),
+                              .test = test,
+                              .memory_bytes = accepted_.limits.memory_bytes,
+                              .preprocessing = preprocessing_};
+}
+
+void ActiveJob::gather() {
+    const auto order = data_order();
+    if (!order) {
+        fail(order.error().text());
+        return;
+    }
+    state_ = "gathering";
+    parts_.world.data.gather(*order,
+                             parts_.settings.policy.group_rows_min,
+                             Deadline::after(parts_.settings.encode_timeout),
+                             [post = parts_.post, job = id()](auto result) { post(job, std::move(result)); });
+}
+
+void ActiveJob::gathered(Result<TableStatistics>& result) {
+    if (ended_) {
+        return;
+    }
+    if (!result) {
+        fail(words_of(result.error()));
+        return;
+    }
+    gathered_ = Gathered{.job = id(), .statistics = std::move(*result)};
+    state_ = "gathered";
+    log::info("statistics of {} rows leave this function, none of fewer than {} job={}",
+              gathered_->statistics.rows,
+              parts_.settings.policy.group_rows_min,
+              id());
+    if (auto sent = parts_.world.producer.send(*gathered_); !sent) { // too many columns for one message, say
+        fail("data: its statistics cannot be sent: " + sent.error().text());
+    }
+}
+
+/// What others are told of data that cannot be read. Of rows that stay here nothing is quoted.
+std::string ActiveJob::words_of(const Error& error) const {
+    if (!pinned()) {
+        return "data: " + error.text();
+    }
+    log::error("data cannot be used job={} {}", id(), log::field("reason", error.text()));
+    return fmt::format("data: {}: it cannot be used; why stands in this function's log, for its rows stay here",
+                       error.where.empty() ? accepted_.proposal.sources.front() : error.where);
+}
+
 void ActiveJob::encode() {
     if (elsewhere_) {
         start_worker({});
         return;
     }
-    std::vector<std::filesystem::path> files;
-    for (const std::string& name : accepted_.proposal.sources) {
-        auto file = parts_.file_of(name);
-        if (!file) {
-            fail(file.error().text());
-            return;
-        }
-        files.push_back(std::move(*file));
+    const auto order = data_order();
+    if (!order) {
+        fail(order.error().text());
+        return;
     }
-    const auto test = files.size() > 1 ? std::optional{files[1]} : std::nullopt;
-    parts_.world.data.encode(
-        {.recipe = recipe_, .train = files.front(), .test = test, .memory_bytes = accepted_.limits.memory_bytes},
-        Deadline::after(parts_.settings.encode_timeout),
-        [post = parts_.post, job = id()](auto result) { post(job, std::move(result)); });
+    parts_.world.data.encode(*order,
+                             Deadline::after(parts_.settings.encode_timeout),
+                             [post = parts_.post, job = id()](auto result) { post(job, std::move(result)); });
 }
 
 void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {
     if (!result) {
-        fail("data: " + result.error().text());
+        fail(words_of(result.error()));
         return;
     }
     encoded_ = std::move(*result);
@@ -219,10 +316,15 @@ void ActiveJob::commit(const Commit& order, SteadyTime now) {
                       .recipe = recipe_,
                       .matrix_digest = encoded_ ? encoded_->info.digest : std::string{},
                       .sources = parts_.sources(),
-                      .job_key = accepted_.key};
+                      .job_key = accepted_.key,
+                      .training_rows = prepared_ ? prepared_->training_rows : 0};
     auto rank = check_commit(order, own, parts_.settings.policy);
     if (!rank) {
-        refuse(rank.error().code == ErrorCode::permission_denied ? "policy_peer" : "bad_digest", rank.error().text());
+        const ErrorCode code = rank.error().code;
+        refuse(code == ErrorCode::permission_denied    ? "policy_peer"
+               : code == ErrorCode::resource_exhausted ? "policy_rows"
+                                                       : "bad_digest",
+               rank.error().text());
         return;
     }
     const tls::KeyPair identity = parts_.world.identity();
@@ -284,6 +386,12 @@ void ActiveJob::from_worker(FromWorker& message) {
     if (auto* prepared = std::get_if<Prepared>(&message)) {
         if (encoded_) {
             prepared->matrix = encoded_->info;
+        }
+        if (pinned() && has_few_rows(*prepared, parts_.settings.policy.group_rows_min)) {
+            fail(fmt::format("data: of training, validation and test rows there must be none or at least {} of each "
+                             "(policy.group_rows_min), and some of the first",
+                             parts_.settings.policy.group_rows_min));
+            return;
         }
         prepared_ = *prepared;
         state_ = "prepared";

@@ -36,7 +36,13 @@ struct Fetched {
 /// The first news of a job that was taken over: what was begun is ended.
 struct TakenOver {};
 /// What other threads have to say to a job.
-using JobNews = std::variant<FromWorker, WorkerExit, Result<DataProgram::Encoded>, Uploaded, Fetched, TakenOver>;
+using JobNews = std::variant<FromWorker,
+                             WorkerExit,
+                             Result<DataProgram::Encoded>,
+                             Result<TableStatistics>,
+                             Uploaded,
+                             Fetched,
+                             TakenOver>;
 
 /// What a job uses of its agent; outlives it.
 struct JobParts {
@@ -99,6 +105,12 @@ private:
     void encode();
     void start_worker(const std::filesystem::path& matrix);
     void encoded(Result<DataProgram::Encoded>& result);
+    void gather();
+    void gathered(Result<TableStatistics>& result);
+    void prepare_pinned(const Prepare& order);
+    [[nodiscard]] Result<DataProgram::Order> data_order() const;
+    [[nodiscard]] std::string words_of(const Error& error) const;
+    [[nodiscard]] bool pinned() const { return accepted_.proposal.layout == DataLayout::pinned; }
     [[nodiscard]] std::string culprit() const;
     void from_worker(FromWorker& message);
     void worker_exit(const WorkerExit& exit);
@@ -118,7 +130,9 @@ private:
     std::optional<ModelArchive> archive_; ///< of a model that a user brought
     UniqueFd program_;                    ///< that archive, until the worker has it
     std::optional<DataProgram::Encoded> encoded_;
-    std::optional<DataElsewhere> elsewhere_; ///< the data, where this function holds none
+    std::optional<DataElsewhere> elsewhere_;     ///< the data, where this function holds none
+    std::optional<Gathered> gathered_;           ///< of pinned rows
+    std::optional<Preprocessing> preprocessing_; ///< of pinned rows: what all sites encode by
     std::optional<Prepared> prepared_;
     std::optional<Calibrated> calibrated_;
     std::optional<Committed> committed_;

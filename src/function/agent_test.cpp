@@ -110,8 +110,19 @@ class InstantData final : public DataProgram {
 public:
     void encode(const Order& order, Deadline /*deadline*/, Callback done) override {
         memory_bytes = order.memory_bytes;
+        encoded_by = order.preprocessing;
         done(result);
     }
+    void gather(const Order& /*order*/,
+                std::int64_t group_rows_min,
+                Deadline /*deadline*/,
+                StatisticsCallback done) override {
+        least = group_rows_min;
+        done(statistics);
+    }
+    std::optional<Preprocessing> encoded_by;
+    std::int64_t least{};
+    Result<TableStatistics> statistics = TableStatistics{.rows = 40, .inputs = {}, .target = {.name = "y"}};
     std::int64_t memory_bytes{-1};
     Result<Encoded> result = Encoded{"/cache/x", {.rows = 10, .columns = 3, .digest = "m"}};
 };
@@ -341,6 +352,44 @@ TEST_F(AgentTest, starts_a_worker_for_data_that_is_elsewhere) {
     worker_says(Prepared{.job = "j1", .matrix = prepare.data->matrix, .training_rows = 9});
     EXPECT_EQ(last<Prepared>().matrix.digest, "m");
     EXPECT_EQ(last<Prepared>().training_rows, 9);
+}
+
+TEST_F(AgentTest, says_statistics_of_pinned_rows_and_encodes_by_what_all_have_agreed_on) {
+    Propose asked = proposal();
+    asked.layout = DataLayout::pinned;
+    order(asked);
+    const Prepare first{"j1", recipe_text};
+    order(first);
+    agent->step(clock.steady_now());
+    EXPECT_EQ(data.least, 10);
+    EXPECT_EQ(last<Gathered>().statistics.rows, 40);
+    EXPECT_EQ(data.memory_bytes, -1) << "nothing is encoded";
+    link.sent.clear();
+    order(first); // may come twice
+    EXPECT_EQ(last<Gathered>().statistics.rows, 40);
+    const Prepare second{"j1", recipe_text, {}, Preprocessing{.inputs = {}, .target = {.name = "y", .mean = 4.0}}};
+    order(second);
+    agent->step(clock.steady_now());
+    EXPECT_EQ(data.encoded_by, second.preprocessing);
+    worker_says(Prepared{.job = "j1", .training_rows = 36, .validation_rows = 4});
+    EXPECT_NE(last<Failed>().reason.find("policy.group_rows_min"), std::string::npos) << "scores of 4 rows";
+}
+
+TEST_F(AgentTest, quotes_nothing_of_pinned_rows) {
+    data.statistics = Error{ErrorCode::invalid_argument, "\"secret\" is not a number", "train.csv: row 3, column x"};
+    Propose asked = proposal();
+    asked.layout = DataLayout::pinned;
+    order(asked);
+    order(Prepare{"j1", recipe_text});
+    agent->step(clock.steady_now());
+    EXPECT_EQ(last<Failed>().reason.find("secret"), std::string::npos);
+    EXPECT_NE(last<Failed>().reason.find("row 3, column x"), std::string::npos);
+}
+
+TEST_F(AgentTest, encodes_by_nothing_that_it_was_not_asked_about) {
+    order(proposal());
+    order(Prepare{"j1", recipe_text, {}, Preprocessing{}});
+    EXPECT_NE(last<Failed>().reason.find("nothing was gathered"), std::string::npos);
 }
 
 TEST_F(AgentTest, refuses_a_preparation_that_does_not_fit_the_proposal) {

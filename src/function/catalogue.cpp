@@ -84,7 +84,8 @@ void Catalogue::refresh() {
         sources_.push_back({.name = entry.name,
                             .bytes = static_cast<std::int64_t>(bytes),
                             .digest = seen.digest,
-                            .may_leave = entry.may_leave});
+                            .may_leave = entry.may_leave,
+                            .pinned = entry.pinned});
     }
 }
 

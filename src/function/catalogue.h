@@ -15,6 +15,7 @@ struct CatalogueEntry {
     std::string name;
     std::filesystem::path file; ///< or a folder of files
     bool may_leave{false};
+    bool pinned{false}; ///< sites of that name have rows of their own, which stay with them
 };
 
 /// The entries with size and digest of their content. One thread.

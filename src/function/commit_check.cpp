@@ -58,7 +58,35 @@ Result<void> check_holders(const Agreement& agreement, const OwnView& own) {
     return {};
 }
 
-Result<void> check_data(const Agreement& agreement, const OwnView& own) {
+/// Rows that stay here: the plan knows how many they are, and each number that is made of them is made of enough.
+Result<void> check_pinned_data(const Agreement& agreement, const OwnView& own, const Policy& policy) {
+    const auto self = std::ranges::find(agreement.members, own.dn, &AgreedMember::dn);
+    if (self == agreement.members.end() || self->matrix_digest != own.matrix_digest ||
+        self->rows != own.training_rows) {
+        return mismatch("the encoded data of this function differs from the plan's");
+    }
+    std::int64_t rows = 0;
+    for (const AgreedMember& member : agreement.members) {
+        rows += member.rows;
+    }
+    if (agreement.batch < 1 || rows < 1) {
+        return mismatch("the plan has no batches");
+    }
+    const std::int64_t batches = (rows - 1) / agreement.batch + 1;
+    if (const std::int64_t least = own.training_rows / batches; least < policy.group_rows_min) {
+        return Error{ErrorCode::resource_exhausted,
+                     fmt::format("gradients of its rows would be of {} rows each, fewer than the {} of "
+                                 "policy.group_rows_min: a larger batch is needed",
+                                 least,
+                                 policy.group_rows_min)};
+    }
+    return {};
+}
+
+Result<void> check_data(const Agreement& agreement, const OwnView& own, const Policy& policy) {
+    if (own.proposal.layout == DataLayout::pinned) {
+        return check_pinned_data(agreement, own, policy);
+    }
     if (own.matrix_digest.empty()) {
         return {};
     }
@@ -80,6 +108,9 @@ Result<void> check_terms(const Agreement& agreement, const Commit& commit, const
     }
     if (agreement.micro_rows != commit.roster.micro_rows) {
         return mismatch("the roster has other micro-batches than the agreement");
+    }
+    if (agreement.layout != name_of(own.proposal.layout) || commit.roster.layout != own.proposal.layout) {
+        return mismatch("the plan has another data layout than was proposed");
     }
     if (agreement.generation != commit.roster.generation || agreement.generation < 1) {
         return mismatch("the plan is for another generation");
@@ -106,7 +137,7 @@ Result<int> check_commit(const Commit& commit, const OwnView& own, const Policy&
     for (auto checked : {check_terms(*agreement, commit, own),
                          check_members(*agreement, commit.roster),
                          check_holders(*agreement, own),
-                         check_data(*agreement, own)}) {
+                         check_data(*agreement, own, policy)}) {
         if (!checked) {
             return std::move(checked).error();
         }

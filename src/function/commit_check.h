@@ -20,10 +20,12 @@ struct OwnView {
     std::string matrix_digest;       ///< of its own encoded data; empty: it holds none
     std::vector<DataSource> sources; ///< its own catalogue
     Secret job_key;                  ///< PEM
+    std::int64_t training_rows{};    ///< of its own encoded data
 };
 
 /// Compares a commit with the function's own view and policy and returns its rank.
-/// Errors: invalid_argument, permission_denied, with what does not match; message is sent to the producer.
+/// Errors: invalid_argument, permission_denied, resource_exhausted (pinned rows: a batch has too few of them), with
+/// what does not match; message is sent to the producer.
 [[nodiscard]] Result<int> check_commit(const Commit& commit, const OwnView& own, const Policy& policy);
 
 } // namespace muster::function

@@ -69,6 +69,45 @@ TEST(CommitCheck, gives_the_rank_when_everything_is_as_agreed) {
     EXPECT_EQ(*rank, 1);
 }
 
+/// Two sites with rows of their own, 4 batches of an epoch.
+Scene pinned_scene() {
+    Scene made = scene();
+    made.own.proposal.layout = DataLayout::pinned;
+    made.own.training_rows = 1'600;
+    made.agreement.layout = "pinned";
+    made.agreement.matrix_digest.clear();
+    made.agreement.sources = {{"ue-delay/train", ""}};
+    made.agreement.members[0].rows = 2'400;
+    made.agreement.members[0].matrix_digest = "another";
+    made.agreement.members[1].rows = 1'600;
+    made.agreement.members[1].matrix_digest = "m";
+    return made;
+}
+
+TEST(CommitCheck, of_pinned_rows_wants_its_own_in_the_plan_and_enough_of_them_in_a_batch) {
+    struct Case {
+        std::function<void(Scene&)> change;
+        const char* words;
+    };
+    for (const Case& each : std::vector<Case>{
+             {[](Scene&) {}, ""},
+             {[](Scene& s) { s.agreement.members[1].rows = 1'601; }, "differs from the plan's"},
+             {[](Scene& s) { s.agreement.members[1].matrix_digest = "x"; }, "differs from the plan's"},
+             {[](Scene& s) { s.agreement.layout = "whole"; }, "another data layout"},
+             {[](Scene& s) { s.own.proposal.layout = DataLayout::whole; }, "another data layout"},
+             {[](Scene& s) { s.policy.group_rows_min = 401; }, "gradients of its rows would be of 400 rows each"}}) {
+        Scene made = pinned_scene();
+        each.change(made);
+        seal(made);
+        made.commit.roster.layout = DataLayout::pinned;
+        const auto rank = check_commit(made.commit, made.own, made.policy);
+        EXPECT_EQ(rank.ok(), *each.words == '\0');
+        if (!rank.ok()) {
+            EXPECT_NE(rank.error().text().find(each.words), std::string::npos) << rank.error().text();
+        }
+    }
+}
+
 TEST(CommitCheck, lets_a_function_without_the_data_hold_a_later_stage) {
     Scene made = scene();
     made.own.matrix_digest.clear();

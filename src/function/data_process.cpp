@@ -25,7 +25,7 @@ struct Job {
     std::filesystem::path request;
     std::int64_t memory_bytes{};
     Deadline deadline;
-    DataProgram::Callback done;
+    std::function<void(Result<nlohmann::json>)> done;
 };
 
 /// Reads one JSON line until the end of the stream.
@@ -77,8 +77,7 @@ Error error_of(const nlohmann::json& json, std::int64_t memory_bytes) {
     return error;
 }
 
-Result<DataProgram::Encoded>
-answer_of(const std::string& output, const std::string& status, std::int64_t memory_bytes) {
+Result<nlohmann::json> answer_of(const std::string& output, const std::string& status, std::int64_t memory_bytes) {
     const auto json = nlohmann::json::parse(output, nullptr, false);
     if (!json.is_object()) {
         return Error{
@@ -88,11 +87,24 @@ answer_of(const std::string& output, const std::string& status, std::int64_t mem
     if (json.contains("error")) {
         return error_of(json["error"], memory_bytes);
     }
-    auto info = wire::matrix_info_from_json(json.value("info", nlohmann::json::object()));
+    return json;
+}
+
+Result<DataProgram::Encoded> encoded_from(const Result<nlohmann::json>& answer) {
+    if (!answer) {
+        return answer.error();
+    }
+    auto info = wire::matrix_info_from_json(answer->value("info", nlohmann::json::object()));
     if (!info) {
         return std::move(info).error();
     }
-    return DataProgram::Encoded{json.value("folder", ""), *info};
+    return DataProgram::Encoded{answer->value("folder", ""), *info};
+}
+
+nlohmann::json request_of(const DataProgram::Order& order) {
+    return {{"train", order.train.string()},
+            {"test", order.test ? nlohmann::json(order.test->string()) : nlohmann::json(nullptr)},
+            {"recipe", nlohmann::json::parse(order.recipe, nullptr, false)}};
 }
 
 class DataProcess final : public DataProgram {
@@ -100,10 +112,29 @@ public:
     explicit DataProcess(DataSettings settings) : settings_{std::move(settings)} {}
 
     void encode(const Order& order, Deadline deadline, Callback done) override {
-        const nlohmann::json request{
-            {"train", order.train.string()},
-            {"test", order.test ? nlohmann::json(order.test->string()) : nlohmann::json(nullptr)},
-            {"recipe", nlohmann::json::parse(order.recipe, nullptr, false)}};
+        nlohmann::json request = request_of(order);
+        if (order.preprocessing) {
+            request["preprocessing"] = wire::to_json(*order.preprocessing);
+        }
+        start(request, order.memory_bytes, deadline, [done = std::move(done)](const Result<nlohmann::json>& answer) {
+            done(encoded_from(answer));
+        });
+    }
+
+    void gather(const Order& order, std::int64_t group_rows_min, Deadline deadline, StatisticsCallback done) override {
+        nlohmann::json request = request_of(order);
+        request["group_rows_min"] = group_rows_min;
+        start(request, order.memory_bytes, deadline, [done = std::move(done)](const Result<nlohmann::json>& answer) {
+            done(answer ? wire::statistics_from_json(answer->value("statistics", nlohmann::json::object()))
+                        : answer.error());
+        });
+    }
+
+private:
+    void start(const nlohmann::json& request,
+               std::int64_t memory_bytes,
+               Deadline deadline,
+               std::function<void(Result<nlohmann::json>)> done) {
         const std::filesystem::path file = settings_.cache / fmt::format("request-{}.json", random_hex(8));
         std::error_code code;
         std::filesystem::create_directories(settings_.cache, code);
@@ -112,8 +143,8 @@ public:
             return;
         }
         const std::scoped_lock lock{mutex_};
-        worker_ = std::jthread{
-            [this, job = Job{file, order.memory_bytes, deadline, std::move(done)}](const std::stop_token& stop) {
+        worker_ =
+            std::jthread{[this, job = Job{file, memory_bytes, deadline, std::move(done)}](const std::stop_token& stop) {
                 auto result = run(job, stop);
                 std::error_code ignored;
                 std::filesystem::remove(job.request, ignored);
@@ -121,8 +152,7 @@ public:
             }};
     }
 
-private:
-    [[nodiscard]] Result<Encoded> run(const Job& job, const std::stop_token& stop) const {
+    [[nodiscard]] Result<nlohmann::json> run(const Job& job, const std::stop_token& stop) const {
         int pipe_ends[2];
         if (::pipe2(pipe_ends, O_CLOEXEC) != 0) {
             return Error{ErrorCode::unavailable, "cannot make a pipe"};

@@ -29,7 +29,8 @@ struct Policy {
     std::vector<std::string> inferences{}; ///< patterns of aIMLInferenceName
     std::vector<std::string> peers{};      ///< patterns of peer DNs
     std::int64_t lease_seconds_max{300};
-    bool users_models{false}; ///< whether programs of users are run, which are models too
+    std::int64_t group_rows_min{10}; ///< rows behind each number that leaves this function about rows that stay here
+    bool users_models{false};        ///< whether programs of users are run, which are models too
 };
 
 /// What those are told whose recipes bring a program of their own.

@@ -16,7 +16,9 @@ struct AgreedMember {
     std::int64_t batch_rows{};
     double state_share{1.0}; ///< part of the optimizer's state (model/state_shares.h)
     ModelStage stage{};
-    bool holds_data{true}; ///< false: what it needs of the rows comes from other members
+    bool holds_data{true};       ///< false: what it needs of the rows comes from other members
+    std::int64_t rows{};         ///< layout "pinned": its own training rows
+    std::string matrix_digest{}; ///< layout "pinned": of its own encoded data
 
     bool operator==(const AgreedMember&) const = default;
 };
@@ -24,7 +26,7 @@ struct AgreedMember {
 /// A data source by name and content.
 struct AgreedSource {
     std::string name;
-    std::string digest; ///< SHA-256 of the content, hex
+    std::string digest; ///< SHA-256 of the content, hex; layout "pinned": empty, each has its own
 
     bool operator==(const AgreedSource&) const = default;
 };
@@ -39,7 +41,7 @@ struct Agreement {
     std::string recipe;     ///< "name@digest"
     std::string model_kind; ///< e.g. "mlp 256-256"
     std::string layout{"whole"};
-    std::string matrix_digest; ///< of the encoded data; equal at all members
+    std::string matrix_digest; ///< of the encoded data; equal at all members. Layout "pinned": each has its own
     std::vector<AgreedSource> sources;
     std::int64_t batch{}; ///< global batch, rows
     std::int64_t steps{};

@@ -28,6 +28,7 @@ struct DataSource {
     std::string digest{}; ///< SHA-256 of the content, hex; equal digests mean equal rows
     bool may_leave{};     ///< whether targets, and what is computed from rows, may be sent to a function without
                           ///< the data
+    bool pinned{};        ///< whether all of its rows stay here: sites of that name have rows of their own
 
     bool operator==(const DataSource&) const = default;
 };

@@ -1,15 +1,17 @@
 /// What producer and functions say to each other on the control channel, as values (JSON: wire/messages.h).
 ///
-/// Order in a job: Propose -> Accept | Refuse | Counter; Prepare -> Prepared; Calibrate -> Calibrated;
-/// Commit -> Committed | Refuse; Start -> Progress..., Done | Failed; Release -> Released at any time.
+/// Order in a job: Propose -> Accept | Refuse | Counter; Prepare -> (Gathered; Prepare ->) Prepared; Calibrate ->
+/// Calibrated; Commit -> Committed | Refuse; Start -> Progress..., Done | Failed; Release -> Released at any time.
 /// Every message may arrive twice; (job, generation) and the message's type make it idempotent.
 #pragma once
 
 #include "model/calibration.h"
 #include "model/capacity.h"
+#include "model/layout.h"
 #include "model/preprocessing.h"
 #include "model/roster.h"
 #include "model/score.h"
+#include "model/statistics.h"
 
 #include <cstdint>
 #include <optional>
@@ -45,6 +47,7 @@ struct Propose {
     double cpu_cores{};                 ///< wanted; 0 means as much as policy gives
     std::int64_t expected_seconds{};    ///< 0 unknown
     std::int64_t lease_seconds{30};
+    DataLayout layout{DataLayout::whole}; ///< pinned: statistics of the rows are asked for, no row leaves
 };
 
 /// Data that a function does not hold, as one that does has described it: enough to hold a part of a model that the
@@ -57,10 +60,12 @@ struct DataElsewhere {
 };
 
 /// Asks an accepting function to read its data and start its worker. `recipe` is the recipe's canonical JSON.
+/// In layout "pinned" it comes twice: without `preprocessing` it asks for Gathered only, with it for Prepared.
 struct Prepare {
     std::string job;
     std::string recipe;
-    std::optional<DataElsewhere> data{}; ///< for one whose proposal named no sources
+    std::optional<DataElsewhere> data{};          ///< for one whose proposal named no sources
+    std::optional<Preprocessing> preprocessing{}; ///< layout "pinned": what all sites encode their rows by
 };
 
 /// Generation 0: certificates good for calibration only.
@@ -110,7 +115,7 @@ using ToFunction = std::variant<Welcome, Propose, Prepare, Calibrate, Commit, St
 struct HeldJob {
     std::string job;
     std::int64_t generation{};
-    std::string state; ///< accepted, prepared, calibrated, committed, running, done, failed
+    std::string state; ///< accepted, gathered, prepared, calibrated, committed, running, done, failed
 };
 
 /// First message on a new connection.
@@ -142,7 +147,7 @@ struct Accept {
 };
 
 /// No. `code` is one of: policy_hours, policy_consumer, policy_inference, policy_model, policy_peer,
-/// policy_egress, busy, no_data, no_memory, bad_digest, unknown_job, broken.
+/// policy_egress, policy_rows, busy, no_data, no_memory, bad_digest, unknown_job, broken.
 struct Refuse {
     std::string job;
     std::int64_t generation{};
@@ -155,6 +160,12 @@ struct Refuse {
 struct Counter {
     Accept offer;
     std::string words;
+};
+
+/// Layout "pinned": what the function's own rows say, without small groups (policy.group_rows_min).
+struct Gathered {
+    std::string job;
+    TableStatistics statistics;
 };
 
 struct Prepared {
@@ -268,6 +279,7 @@ using FromFunction = std::variant<Hello,
                                   Progress,
                                   Done,
                                   Failed,
-                                  Released>;
+                                  Released,
+                                  Gathered>;
 
 } // namespace muster

@@ -1,6 +1,7 @@
 /// A plan: which functions train, with what share, and why; and the candidates that were not chosen.
 #pragma once
 
+#include "model/layout.h"
 #include "model/stage.h"
 
 #include <cstdint>
@@ -10,8 +11,6 @@
 namespace muster {
 
 enum class Strategy { one_function, data_parallel, pipeline };
-/// Where rows are during training (ARCHITECTURE.md, data layouts). Whole: every member reads all rows.
-enum class DataLayout { whole };
 
 /// One function's part in a plan.
 struct PlanMember {
@@ -27,7 +26,7 @@ struct PlanMember {
 /// A way to do it, with its predicted cost.
 struct PlanCandidate {
     std::string name; ///< for people: "one function", "data, equal shares", "data, by speed", "data, sharded state",
-                      ///< "model, by speed", "pipeline, 2 stages x 2 replicas"
+                      ///< "data, pinned", "model, by speed", "pipeline, 2 stages x 2 replicas"
     Strategy strategy{Strategy::one_function};
     DataLayout layout{DataLayout::whole};
     std::vector<PlanMember> members{}; ///< of a pipeline in the order of its stages, replica after replica

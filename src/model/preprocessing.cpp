@@ -16,7 +16,7 @@ std::int64_t encoded_columns(const InputColumn& input) {
     const std::int64_t flag = input.missing_flag ? 1 : 0;
     switch (input.kind) {
     case ColumnKind::category:
-        return input.raw ? 1 : std::ssize(input.categories) + flag;
+        return input.raw ? 1 : std::ssize(input.categories) + (input.bucket ? 1 : 0) + flag;
     case ColumnKind::date:
         return static_cast<std::int64_t>(input.raw ? raw_date_columns : date_columns) + flag;
     case ColumnKind::number:

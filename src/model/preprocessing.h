@@ -24,7 +24,8 @@ struct NumberTransform {
 };
 
 /// One input column. Encoded columns, in this order for each input: number -> (transform(value) - mean) / scale,
-/// one column; category -> one 0/1 column for each entry of `categories`, all zero for an unknown one.
+/// one column; category -> one 0/1 column for each entry of `categories`, all zero for an unknown one; with `bucket`
+/// one more for all that have no entry.
 /// With `missing_flag`, one more 0/1 column follows that says "was missing". A missing number becomes
 /// `fill` first; a missing category is all zero. date -> four columns that turn with the time of the day and of the
 /// week: sine and cosine of the part of a day, then of a week, that has passed since 1970 (UTC); a missing one is all
@@ -41,6 +42,7 @@ struct InputColumn {
     double mean{};                         ///< number: of transformed values, as `fill` and `scale`
     double scale{1.0};                     ///< number: training standard deviation, 1 when that is 0
     std::vector<std::string> categories{}; ///< category: sorted, as seen in training
+    bool bucket{};                         ///< category: the rest, and what training did not see, is one more
     bool missing_flag{};                   ///< whether missing values were seen in training; not with `raw`
     bool raw{};
 

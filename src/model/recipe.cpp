@@ -77,25 +77,6 @@ Result<void> check_trees(const Recipe& recipe) {
     return {};
 }
 
-/// What recipes may say already, and no function can do.
-Result<void> check_known(const Recipe& recipe) {
-    const RecipeData& data = recipe.data;
-    const auto refuse = [](const char* where) { return wrong(where, "this version cannot do it"); };
-    if (data.windows && !data.windows->lags.empty() && !has_trees(recipe)) {
-        return wrong("/data/windows/lags", "a gru reads all rows of a window; lags are for the family gbdt");
-    }
-    if (data.validation_rows == ValidationKind::group) {
-        return refuse("/data/validation_rows");
-    }
-    if (data.categories) {
-        return refuse("/data/categories");
-    }
-    if (data.layout == LayoutKind::sharded || data.layout == LayoutKind::pinned) {
-        return refuse("/data/layout");
-    }
-    return {};
-}
-
 /// Model, loss and kind of source belong together.
 Result<void> check_model(const Recipe& recipe) {
     const std::string& family = recipe.model.family;
@@ -110,6 +91,9 @@ Result<void> check_model(const Recipe& recipe) {
     }
     if (family != "gru" && family != "gbdt" && recipe.data.windows) {
         return wrong("/data/windows", "windows of rows are read by the families gru and gbdt");
+    }
+    if (family == "gru" && !recipe.data.windows->lags.empty()) {
+        return wrong("/data/windows/lags", "a gru reads all rows of a window; lags are for the family gbdt");
     }
     if (recipe.data.history) {
         if (auto checked = check_history(recipe.data); !checked) {
@@ -228,19 +212,11 @@ std::string watched_metric(const Recipe& recipe) {
 
 namespace {
 
-/// Which rows validate, how categories become inputs and how much classes count.
+/// How categories become inputs, and how much classes count.
 Result<void> check_rows(const Recipe& recipe) {
     const RecipeData& data = recipe.data;
     if (data.text && (data.categories || recipe.class_weights)) {
         return wrong(data.categories ? "/data/categories" : "/class_weights", "a text has neither columns nor classes");
-    }
-    if ((data.validation_rows == ValidationKind::group) == data.validation_group.empty()) {
-        return data.validation_group.empty()
-                   ? wrong("/data/validation_group", "the column whose values are kept together is required")
-                   : wrong("/data/validation_rows", "a validation_group is for validation_rows: group");
-    }
-    if (!data.validation_group.empty() && (data.text || data.windows)) {
-        return wrong("/data/validation_rows", "of a text or a series the end is kept for validation");
     }
     if (recipe.class_weights && recipe.model.archive) {
         return wrong("/class_weights", "classes are weighed in models of our families, not in archives of users");
@@ -272,6 +248,40 @@ Result<void> check_early_stopping(const Recipe& recipe) {
 }
 
 } // namespace
+
+Result<void> check_pinned(const Recipe& recipe) {
+    const RecipeData& data = recipe.data;
+    const auto is_area = [](const std::string& name) {
+        const auto metric = metric_of(name);
+        return metric && metric->name == "AUC";
+    };
+    if (data.text || data.windows || recipe.model.family != "mlp") {
+        return wrong("/data/layout", "rows that stay at their sites are a table's, and the family mlp trains on them");
+    }
+    if (recipe.distribution.strategy == DistributionKind::pipeline ||
+        recipe.distribution.strategy == DistributionKind::one_function) {
+        return wrong("/distribution/strategy", "all sites train on rows that stay at them: auto or data_parallel");
+    }
+    if (recipe.optimizer.state == StateKind::sharded) {
+        return wrong("/optimizer/state", "where rows stay at their sites each has the whole state");
+    }
+    if (data.categories) {
+        return wrong("/data/categories", "where rows stay at their sites, these say which categories are too rare");
+    }
+    if (recipe.class_weights) {
+        return wrong("/class_weights", "where rows stay at their sites each counts the same");
+    }
+    if (!recipe.report_by.empty()) {
+        return wrong("/report_by", "scores by category are of few rows each, which stay at their sites");
+    }
+    if (std::ranges::any_of(recipe.metrics, is_area)) {
+        return wrong("/metrics", "AUC is made from the order of all rows, but these stay at their sites");
+    }
+    if (recipe.early_stopping && is_area(recipe.early_stopping->metric)) {
+        return wrong("/early_stopping/metric", "AUC is made from the order of all rows, but these stay at their sites");
+    }
+    return {};
+}
 
 Result<void> check(const Recipe& recipe) {
     if (recipe.name.empty() || recipe.name.size() > 128) {
@@ -327,8 +337,10 @@ Result<void> check(const Recipe& recipe) {
     if (recipe.optimizer.kind == OptimizerKind::adamw && recipe.optimizer.momentum != 0.0) {
         return wrong("/optimizer/momentum", "only sgd has a momentum");
     }
-    if (auto known = check_known(recipe); !known) {
-        return known;
+    if (recipe.data.layout == LayoutKind::pinned) {
+        if (auto fits = check_pinned(recipe); !fits) {
+            return fits;
+        }
     }
     return check_early_stopping(recipe);
 }

@@ -65,9 +65,9 @@ struct RecipeClip {
     bool operator==(const RecipeClip&) const = default;
 };
 
-/// Which rows of a table are kept for validation: some by chance, the last ones, or all rows of some values of a
-/// column. Of a text or a series it is always the end.
-enum class ValidationKind { random, end, group };
+/// Which rows of a table are kept for validation: some by chance, or the last ones. Of a text or a series it is always
+/// the end.
+enum class ValidationKind { random, end };
 
 /// Which categories of a column get an input of their own. The rest share one, and so do those that training did not
 /// see.
@@ -79,7 +79,7 @@ struct RecipeCategories {
 };
 
 /// Where rows are during training (ARCHITECTURE.md, data layouts); `automatic` leaves it to the planner.
-enum class LayoutKind { automatic, whole, sharded, pinned };
+enum class LayoutKind { automatic, whole, pinned };
 
 /// Which rows and columns are used, or which text.
 struct RecipeData {
@@ -96,7 +96,6 @@ struct RecipeData {
     std::vector<RecipeClip> clip{};         ///< by column
     double validation{0.1};                 ///< part of the rows kept for validation, 0 to 0.9
     ValidationKind validation_rows{ValidationKind::random};
-    std::string validation_group{};               ///< column whose values are kept together (ValidationKind::group)
     std::optional<RecipeCategories> categories{}; ///< none: each that training sees has an input
     LayoutKind layout{LayoutKind::automatic};
 };
@@ -218,6 +217,9 @@ struct Recipe {
 [[nodiscard]] std::string block_name(const Recipe& recipe, std::int64_t position);
 /// Name of what a model that reads text predicts: "next_byte" or "next_character".
 [[nodiscard]] const char* text_target(TextUnit unit);
+/// Checks that the recipe can be trained where rows stay at the sites that own them, in layout "pinned".
+/// Errors: invalid_argument with a JSON pointer.
+[[nodiscard]] Result<void> check_pinned(const Recipe& recipe);
 /// Checks what the field table of wire/recipe.h cannot: that values fit together (a classification
 /// loss with regression metrics, a batch of zero, ...). Errors: invalid_argument with a JSON pointer.
 [[nodiscard]] Result<void> check(const Recipe& recipe);

@@ -1,6 +1,7 @@
 /// Who takes part in one generation of a job: what workers admit, and nothing else.
 #pragma once
 
+#include "model/layout.h"
 #include "model/stage.h"
 
 #include <cstdint>
@@ -28,6 +29,7 @@ struct Roster {
     std::string plan_digest; ///< SHA-256, hex, of what was agreed (wire/agreement.h)
     std::vector<RosterMember> members;
     std::int64_t micro_rows{}; ///< of a pipeline: rows of a micro-batch; 0: data parallelism
+    DataLayout layout{DataLayout::whole};
 
     bool operator==(const Roster&) const = default;
 };

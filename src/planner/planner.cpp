@@ -2,6 +2,7 @@
 
 #include "nrm/dn.h"
 #include "planner/cost.h"
+#include "planner/pinned_plan.h"
 #include "planner/pipeline_plan.h"
 #include "planner/rows_plan.h"
 
@@ -164,6 +165,9 @@ void compare(const Question& question, Plan& plan, Split split) {
 Result<Plan> decide(const Question& question) {
     if (holders_of(question).empty()) {
         return nobody_holds_data(question);
+    }
+    if (question.layout == DataLayout::pinned) {
+        return decide_on_pinned_rows(question);
     }
     if (question.strategy == DistributionKind::pipeline) {
         auto split = best_split(question);

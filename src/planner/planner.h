@@ -5,6 +5,7 @@
 
 #include "base/result.h"
 #include "model/calibration.h"
+#include "model/layout.h"
 #include "model/plan.h"
 #include "model/recipe.h"
 #include "model/scoring.h"
@@ -23,11 +24,13 @@ struct Candidate {
     double cpu_cores{};          ///< offered; below 2 nothing is left over to communicate while computing
     bool holds_data{true};       ///< has the training rows itself; one that has not can hold a stage of a split model
                                  ///< which is not the first, and nothing else
+    std::int64_t rows{};         ///< layout "pinned": its own training rows
 };
 
 /// What is to be decided.
 struct Question {
     std::vector<Candidate> candidates;
+    DataLayout layout{DataLayout::whole};
     std::int64_t batch{};                                   ///< global batch, rows
     std::int64_t steps{};                                   ///< all epochs
     ScoringWork scoring{};                                  ///< beside the steps
@@ -48,8 +51,10 @@ struct Question {
 /// than the model's error, or when the recipe asks for it. Its stages may have replicas, which share the rows, when
 /// that is faster again by more than the error. The optimizer's state is cut over the members (ZeRO-1) when it fits no
 /// other way, or when the recipe asks for it. Rows are read by functions that hold the data: the others take part in a
-/// split model only, behind its first stage. Errors: unavailable, when no way fits into memory or none is as the recipe
-/// asks, or too few functions hold the data; names the best available function and the missing amount.
+/// split model only, behind its first stage. Rows that are pinned have one plan: all who own some, each with the part
+/// of a batch that is its part of the rows, whatever its speed. Errors: unavailable, when no way fits into memory or
+/// none is as the recipe asks, or too few functions hold the data; names the best available function and the missing
+/// amount.
 [[nodiscard]] Result<Plan> decide(const Question& question);
 
 } // namespace muster::planner

@@ -165,6 +165,20 @@ TEST(Planner, answers_one_function_when_the_gain_is_within_the_error) {
     EXPECT_NE(plan->why.find("distribution is not needed"), std::string::npos);
 }
 
+TEST(Planner, shares_rows_where_the_recipe_wants_it_and_it_does_not_pay) {
+    Question question{.batch = 720, .steps = 10, .strategy = DistributionKind::data_parallel};
+    for (const char* name : {"a", "b"}) {
+        Candidate function = worked(name, 1e6, 1e9, 200'000);
+        function.calibration.steps = {{90, 0.004}, {180, 0.004}, {360, 0.004}}; // rows cost nothing
+        question.candidates.push_back(std::move(function));
+    }
+    question.candidates[1].calibration.steps = {{90, 0.4}, {180, 0.4}, {360, 0.4}};
+    const auto plan = decide(question);
+    ASSERT_TRUE(plan) << plan.error().text();
+    ASSERT_EQ(plan->chosen_candidate().members.size(), 2U);
+    EXPECT_EQ(plan->chosen_candidate().members[1].batch_rows, 360);
+}
+
 /// A tree is a chain of small exchanges, for which a network's one all-reduce beside its backward pass is no measure.
 TEST(Planner, knows_that_many_exchanges_wait_for_the_link) {
     Question question{.batch = 100'000, .steps = 100};

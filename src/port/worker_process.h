@@ -144,13 +144,20 @@ public:
         std::string recipe; ///< canonical JSON
         std::filesystem::path train;
         std::optional<std::filesystem::path> test;
-        std::int64_t memory_bytes{}; ///< it may use; 0: the program's own limit
+        std::int64_t memory_bytes{};                  ///< it may use; 0: the program's own limit
+        std::optional<Preprocessing> preprocessing{}; ///< to encode by; none: what the training source says
     };
     using Callback = std::function<void(Result<Encoded>)>;
     /// Encodes in the background and calls back from another thread, at the latest at `deadline`.
     /// Errors (to the callback): invalid_argument with the place in the data; not_found; resource_exhausted (memory, a
     /// limit); unavailable; deadline_exceeded.
     virtual void encode(const Order& order, Deadline deadline, Callback done) = 0;
+
+    using StatisticsCallback = std::function<void(Result<TableStatistics>)>;
+    /// Gathers statistics of the training source in the background, without what fewer than `group_rows_min` rows say;
+    /// otherwise as encode().
+    virtual void
+    gather(const Order& order, std::int64_t group_rows_min, Deadline deadline, StatisticsCallback done) = 0;
 };
 
 } // namespace muster

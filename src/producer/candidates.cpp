@@ -20,16 +20,25 @@ bool covers(const std::string& suggestion, const std::string& dn) {
     return dn == suggestion || dn.starts_with(suggestion + ",");
 }
 
+/// Whether the job needs the rows of every site that has some, and waits for those that are away.
+bool waits_for_sites(const Desk& desk, DataLayout layout) {
+    return layout == DataLayout::pinned && desk.settings.missing_rows == MissingRows::wait;
+}
+
 /// Why the function cannot be asked now; empty: it can. `later` is set when that may change by itself.
-std::string obstacle(const Desk& desk, const LiveJob& job, const FunctionState& function, bool& later) {
+std::string
+obstacle(const Desk& desk, const LiveJob& job, const FunctionState& function, DataLayout layout, bool& later) {
+    const bool waits = waits_for_sites(desk, layout);
     if (const auto found = job.record.excluded.find(function.dn); found != job.record.excluded.end()) {
         const Exclusion& exclusion = found->second;
-        if (exclusion.until_ms == 0 || desk.wall_ms() < exclusion.until_ms) {
+        const bool was_away = waits && exclusion.code == "lost"; // it is asked again when it is back
+        if (!was_away && (exclusion.until_ms == 0 || desk.wall_ms() < exclusion.until_ms)) {
             later = later || exclusion.until_ms != 0;
             return fmt::format("{}: {}", exclusion.code, exclusion.words);
         }
     }
     if (!function.connected) {
+        later = later || waits;
         return "not connected";
     }
     const auto& names = function.inference_names;
@@ -55,16 +64,65 @@ bool may_be_split(const nlohmann::json& recipe) {
     return strategy == DistributionKind::pipeline || strategy == DistributionKind::automatic;
 }
 
+/// Where the rows of a job are: as the recipe says; where it leaves that open, pinned when contents differ and all
+/// catalogues say so.
+DataLayout layout_of(const std::vector<FunctionState>& functions, const Recipe& recipe) {
+    if (recipe.data.layout != LayoutKind::automatic) {
+        return recipe.data.layout == LayoutKind::pinned ? DataLayout::pinned : DataLayout::whole;
+    }
+    std::set<std::string> digests;
+    bool all_pinned = true;
+    for (const FunctionState& function : functions) {
+        if (const DataSource* source = source_of(function, recipe.data.source)) {
+            digests.insert(source->digest);
+            all_pinned = all_pinned && source->pinned;
+        }
+    }
+    return digests.size() > 1 && all_pinned ? DataLayout::pinned : DataLayout::whole;
+}
+
+/// Who is asked where rows are pinned: all who have some.
+Choice choose_sites(const Desk& desk, const LiveJob& job, const Recipe& recipe) {
+    Choice choice{.layout = DataLayout::pinned};
+    if (auto fits = check_pinned(recipe); !fits) {
+        choice.refusal = fmt::format(
+            "the rows of \"{}\" stay at the sites that own them: {}", recipe.data.source, fits.error().text());
+        return choice;
+    }
+    for (const FunctionState& function : desk.fleet.all()) {
+        if (source_of(function, recipe.data.source) == nullptr) {
+            choice.reasons.emplace(function.dn,
+                                   fmt::format("has no rows of \"{}\", which stay at their sites", recipe.data.source));
+            continue;
+        }
+        std::string reason = obstacle(desk, job, function, choice.layout, choice.later);
+        if (reason.empty() && choice.candidates.size() == desk.settings.candidates_max) {
+            reason = fmt::format("{} sites are asked at most (limits.candidates_max)", choice.candidates.size());
+        }
+        if (reason.empty()) {
+            choice.candidates.push_back(function.dn);
+        } else {
+            choice.missing.push_back(function.dn);
+            choice.reasons.emplace(function.dn, std::move(reason));
+        }
+    }
+    return choice;
+}
+
 } // namespace
 
 Choice choose(const Desk& desk, const LiveJob& job) {
+    if (const auto recipe = wire::recipe_from_json(job.record.recipe);
+        recipe && layout_of(desk.fleet.all(), *recipe) == DataLayout::pinned) {
+        return choose_sites(desk, job, *recipe);
+    }
     Choice choice;
     std::map<std::string, std::vector<FunctionState>> by_data;
     std::vector<FunctionState> without_data;
     const std::string source = job.record.recipe.at("data").value("source", "");
     const std::string home = desk.request_of(job).parent().text();
     for (const FunctionState& function : desk.fleet.all()) {
-        if (std::string reason = obstacle(desk, job, function, choice.later); !reason.empty()) {
+        if (std::string reason = obstacle(desk, job, function, choice.layout, choice.later); !reason.empty()) {
             choice.reasons.emplace(function.dn, std::move(reason));
         } else if (const DataSource* own = source_of(function, source)) {
             by_data[own->digest].push_back(function);
@@ -100,7 +158,11 @@ Choice choose(const Desk& desk, const LiveJob& job) {
     for (auto group = by_data.begin(); group != by_data.end(); ++group) {
         if (group != best) {
             for (const FunctionState& function : group->second) {
-                choice.reasons.emplace(function.dn, fmt::format("its \"{}\" has other content", source));
+                choice.reasons.emplace(
+                    function.dn,
+                    fmt::format("its \"{}\" has other content; where sites have rows of their own, write data.layout: "
+                                "pinned in the recipe",
+                                source));
             }
             continue;
         }
@@ -165,11 +227,22 @@ DataShape shape_of(const Prepared& prepared) {
             .parameters = prepared.parameters};
 }
 
+void add_rows(DataShape& all, const DataShape& site) {
+    all.training_rows += site.training_rows;
+    all.validation_rows += site.validation_rows;
+    all.test_rows += site.test_rows;
+    all.columns = site.columns; // as at all others
+    all.parameters = site.parameters;
+}
+
 void ask_as_recipe(const Recipe& recipe, const DataShape& shape, planner::Question& question) {
     const StepShape steps = steps_of(recipe, shape.training_rows);
     question.batch = steps.batch;
     question.steps = steps.steps;
     question.scoring = scoring_work(recipe, shape);
+    if (question.layout == DataLayout::pinned) {
+        question.scoring.baseline_passes = 0;
+    }
     question.strategy = recipe.distribution.strategy;
     if (const auto& trees = recipe.model.trees) {
         // To split a leaf, histograms are reduced and the best splits gathered: what LightGBM's learner does.

@@ -16,12 +16,17 @@ struct Choice {
     std::vector<std::string> candidates{};        ///< best first
     std::set<std::string> without_data{};         ///< of them: asked for a stage that others bring the rows to
     std::map<std::string, std::string> reasons{}; ///< DN -> why it is not among them
-    bool later{};                                 ///< some function may qualify soon without anything changing
+    DataLayout layout{DataLayout::whole};
+    std::vector<std::string> missing{}; ///< pinned rows: DNs that have some and are no candidates
+    std::string refusal{};              ///< why no function can ever do it; empty: that is not known
+    bool later{};                       ///< some function may qualify soon without anything changing
 };
 
 /// Chooses among the connected, free functions that hold the data and allow the inference name. Functions with other
 /// data than most (by content digest) are left out: in layout "whole" every member reads the same rows. Where the
 /// recipe's model may be split, functions without the data are asked too, after those: stages but the first read none.
+/// Where the recipe says that rows are pinned, or contents differ and all catalogues that have the source say so, all
+/// who have rows are asked, and nobody else.
 [[nodiscard]] Choice choose(const Desk& desk, const LiveJob& job);
 
 /// Names of suggestedTrainingNodeList that stand for no function (a ManagedElement or SubNetwork stands for those
@@ -40,7 +45,10 @@ struct StepShape {
 [[nodiscard]] StepShape steps_of(const Recipe& recipe, std::int64_t training_rows);
 /// Data and model that a function has prepared.
 [[nodiscard]] DataShape shape_of(const Prepared& prepared);
-/// Puts what the recipe asks for into the question, and the work that it is on data of this shape.
+/// Adds what another site with pinned rows has prepared.
+void add_rows(DataShape& all, const DataShape& site);
+/// Puts what the recipe asks for into the question, and the work that it is on data of this shape. Of pinned rows
+/// (question.layout) there is no linear baseline.
 void ask_as_recipe(const Recipe& recipe, const DataShape& shape, planner::Question& question);
 /// The three batch sizes to time: an eighth, a quarter and a half of the global batch, at least 1, 2 and 4.
 [[nodiscard]] std::vector<std::int64_t> batches_to_time(std::int64_t batch);

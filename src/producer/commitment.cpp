@@ -23,15 +23,21 @@ Result<planner::Question> question_of(const Desk& desk, const LiveJob& job) {
     if (!recipe) {
         return recipe.error();
     }
-    planner::Question question;
+    planner::Question question{.layout = job.record.layout};
+    const bool pinned = question.layout == DataLayout::pinned;
     DataShape shape;
     for (const auto& [dn, answer] : job.round.answers) {
         question.candidates.push_back({.dn = dn,
                                        .calibration = answer.measured->calibration,
                                        .memory_bytes = answer.accept.memory_bytes,
                                        .cpu_cores = answer.accept.cpu_cores,
-                                       .holds_data = answer.holds_data});
-        shape = shape_of(answer.prepared); // all were told of the same data
+                                       .holds_data = answer.holds_data,
+                                       .rows = pinned ? answer.prepared.training_rows : 0});
+        if (pinned) {
+            add_rows(shape, shape_of(answer.prepared));
+        } else {
+            shape = shape_of(answer.prepared); // all were told of the same data
+        }
     }
     ask_as_recipe(*recipe, shape, question);
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
@@ -48,6 +54,24 @@ std::string words_of_others(const Job& job) {
     return words;
 }
 
+/// Sites with pinned rows that have left this round or an earlier one: the others go on without theirs.
+void name_missing(const Desk& desk, Job& job) {
+    if (job.layout != DataLayout::pinned) {
+        return;
+    }
+    const std::string source = job.recipe.at("data").value("source", "");
+    for (const auto& [dn, exclusion] : job.excluded) {
+        const auto function = desk.fleet.find(dn);
+        const bool has_rows =
+            function && std::ranges::find(function->sources, source, &DataSource::name) != function->sources.end();
+        const bool named = std::ranges::find(job.missing, dn) != job.missing.end();
+        const bool takes_part = std::ranges::find(job.leases, dn) != job.leases.end();
+        if (has_rows && !named && !takes_part) {
+            job.missing.push_back(dn);
+        }
+    }
+}
+
 Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan, std::int64_t request_version) {
     const auto recipe = wire::recipe_from_json(updated.recipe);
     Agreement agreement{.job = updated.wire_id(),
@@ -57,21 +81,26 @@ Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan,
                         .consumer = updated.consumer,
                         .recipe = updated.recipe.at("name").get<std::string>() + "@" + updated.recipe_digest,
                         .model_kind = recipe ? wire::model_kind(*recipe) : std::string{},
+                        .layout = name_of(updated.layout),
                         .batch = plan.batch,
                         .steps = plan.steps,
                         .micro_rows = plan.chosen_candidate().micro_rows};
+    const bool pinned = updated.layout == DataLayout::pinned; // then each has its own rows, else all the same
     for (const JobMember& member : updated.members) {
+        const Answer& answer = job.round.answers.at(member.dn);
         agreement.members.push_back({.dn = member.dn,
                                      .identity = member.identity,
                                      .batch_rows = member.batch_rows,
                                      .state_share = member.state_share,
                                      .stage = member.stage,
-                                     .holds_data = job.round.answers.at(member.dn).holds_data});
+                                     .holds_data = answer.holds_data,
+                                     .rows = pinned ? answer.prepared.training_rows : 0,
+                                     .matrix_digest = pinned ? answer.prepared.matrix.digest : std::string{}});
     }
     const Answer& first = job.round.answers.at(updated.members.front().dn);
-    agreement.matrix_digest = first.prepared.matrix.digest;
+    agreement.matrix_digest = pinned ? std::string{} : first.prepared.matrix.digest;
     for (const DataSource& source : first.accept.sources) {
-        agreement.sources.push_back({source.name, source.digest});
+        agreement.sources.push_back({source.name, pinned ? std::string{} : source.digest});
     }
     return agreement;
 }
@@ -115,6 +144,9 @@ bool Commitment::step(LiveJob& job) {
 }
 
 bool Commitment::decide(LiveJob& job) {
+    if (rounds_.lacks_rows(job)) {
+        return true;
+    }
     const auto question = question_of(desk_, job);
     const auto plan = question ? planner::decide(*question) : Result<Plan>{question.error()};
     if (!plan) {
@@ -124,6 +156,7 @@ bool Commitment::decide(LiveJob& job) {
     const PlanCandidate& chosen = plan->chosen_candidate();
     Job updated = job.record;
     updated.plan = wire::to_json(*plan);
+    name_missing(desk_, updated);
     updated.members.clear();
     updated.leases.clear(); // the others are released below
     updated.signatures.clear();
@@ -160,7 +193,8 @@ bool Commitment::send_commits(LiveJob& job) {
                   .generation = job.record.generation,
                   .plan_digest = job.record.plan_digest,
                   .members = {},
-                  .micro_rows = chosen_of(job.record).value("micro_rows", std::int64_t{0})};
+                  .micro_rows = chosen_of(job.record).value("micro_rows", std::int64_t{0}),
+                  .layout = job.record.layout};
     for (const JobMember& member : job.record.members) {
         roster.members.push_back(
             {member.dn, member.identity, member.addresses, member.batch_rows, member.state_share, member.stage});

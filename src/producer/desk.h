@@ -25,10 +25,11 @@ namespace muster::producer {
 
 /// A function in a round of agreement.
 struct Answer {
-    enum class State { proposed, accepted, prepared, calibrated, committed };
+    enum class State { proposed, accepted, gathered, prepared, calibrated, committed };
     State state{State::proposed};
     Accept accept{};
-    std::string counter{}; ///< its words, when it offered less
+    std::string counter{};        ///< its words, when it offered less
+    TableStatistics statistics{}; ///< of its pinned rows
     Prepared prepared{};
     std::optional<Measured> measured{}; ///< from the store or from this round
     bool measure_steps{};               ///< asked to time steps in this round
@@ -39,6 +40,9 @@ struct Answer {
 struct Round {
     std::map<std::string, Answer> answers{};
     SteadyTime deadline{};
+    DataLayout layout{DataLayout::whole};
+    std::size_t asked{};                       ///< functions, to begin with
+    bool merged{};                             ///< pinned rows: all were told what to encode by
     bool described{};                          ///< those without the data were told what it is like
     std::vector<FailureReport> failures{};     ///< of the group, in the order in which they came
     SteadyTime blame_at{};                     ///< then no further report is waited for

@@ -55,6 +55,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Job,
                                    not_asked,
                                    leases,
                                    members,
+                                   layout,
+                                   missing,
+                                   suspended,
                                    plan,
                                    agreement,
                                    plan_digest,
@@ -79,8 +82,8 @@ bool may_follow(Phase from, Phase to) {
     if (to == Phase::ended) {
         return true;
     }
-    if (is_training(from)) {
-        return from == Phase::running && to == Phase::finishing;
+    if (is_training(from)) { // a job on pinned rows that lost a site begins again
+        return (from == Phase::running && to == Phase::finishing) || to == Phase::evaluating;
     }
     if (to == Phase::evaluating || to == Phase::queued) { // a new round, or held by the consumer
         return true;

@@ -79,6 +79,9 @@ struct Job {
     std::map<std::string, std::string> not_asked{}; ///< DN -> why it was no candidate in the last round
     std::vector<std::string> leases{};              ///< DNs that may hold a lease of this attempt
     std::vector<JobMember> members{};               ///< the committed roster, in rank order
+    DataLayout layout{DataLayout::whole};           ///< of the last round
+    std::vector<std::string> missing{};             ///< pinned rows: DNs of sites that it goes on without
+    std::string suspended{};                        ///< why it waits, after it has trained; empty: it does not
     nlohmann::json plan{};                          ///< wire/plan.h
     std::string agreement{};                        ///< canonical text
     std::string plan_digest{};

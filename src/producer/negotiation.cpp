@@ -85,7 +85,13 @@ bool Negotiation::evaluate(LiveJob& job) {
         return false;
     }
     const Choice choice = choose(desk_, job);
-    if (choice.candidates.empty()) {
+    if (!choice.refusal.empty()) {
+        ending_.give_up(job, choice.refusal);
+        return true;
+    }
+    const bool waits = !choice.missing.empty() && desk_.settings.missing_rows == MissingRows::wait;
+    job.round.layout = choice.layout;
+    if (choice.candidates.empty() || waits) {
         return await_function(job, reasons_text(choice), choice.later);
     }
     return propose(job, choice);
@@ -100,7 +106,9 @@ bool Negotiation::await_function(LiveJob& job, const std::string& reason, bool l
     if (!round.waiting_since) {
         round.waiting_since = desk_.now();
     }
-    if (desk_.now() - *round.waiting_since >= desk_.settings.agreement_wait_max) {
+    const milliseconds longest =
+        round.layout == DataLayout::pinned ? desk_.settings.holder_wait_max : desk_.settings.agreement_wait_max;
+    if (desk_.now() - *round.waiting_since >= longest) {
         ending_.give_up(job, "no function qualifies: " + reason);
         return true;
     }
@@ -108,8 +116,12 @@ bool Negotiation::await_function(LiveJob& job, const std::string& reason, bool l
         Job updated = job.record;
         desk_.note(updated, "waiting: " + reason);
         const auto done = desk_.save(job, std::move(updated), [&](Transaction& transaction) -> Result<void> {
-            desk_.stage_progress(
-                transaction, job, progress_status("NOT_STARTED", 0, "EVALUATING: waiting: " + reason, ""));
+            const std::string& suspended = job.record.suspended;
+            desk_.stage_progress(transaction,
+                                 job,
+                                 suspended.empty()
+                                     ? progress_status("NOT_STARTED", 0, "EVALUATING: waiting: " + reason, "")
+                                     : progress_status("SUSPENDED", 0, "waiting: " + reason, "SYSTEM: " + suspended));
             return {};
         });
         if (done) {
@@ -125,8 +137,14 @@ bool Negotiation::propose(LiveJob& job, const Choice& choice) {
     updated.leases = dns;
     updated.not_asked = choice.reasons;
     std::erase_if(updated.not_asked, [&](const auto& entry) { return updated.excluded.contains(entry.first); });
+    updated.layout = choice.layout;
+    updated.missing = choice.missing;
+    updated.suspended.clear();
     updated.enter(Phase::agreeing);
     desk_.note(updated, fmt::format("asking {} functions (round {})", dns.size(), updated.attempt));
+    for (const std::string& dn : choice.missing) {
+        desk_.note(updated, fmt::format("goes on without the rows of {}: {}", dn, choice.reasons.at(dn)));
+    }
     const auto done = desk_.save(job, std::move(updated), [&](Transaction& transaction) -> Result<void> {
         desk_.stage_progress(transaction, job, progress_status("NOT_STARTED", 0, "AGREEING", ""));
         return {};
@@ -134,7 +152,8 @@ bool Negotiation::propose(LiveJob& job, const Choice& choice) {
     if (!done) {
         return false;
     }
-    job.round = Round{.deadline = desk_.now() + desk_.settings.propose_wait};
+    job.round =
+        Round{.deadline = desk_.now() + desk_.settings.propose_wait, .layout = choice.layout, .asked = dns.size()};
     for (const std::string& dn : dns) {
         job.round.answers[dn].holds_data = !choice.without_data.contains(dn);
         desk_.fleet.reserve(dn, job.record.wire_id());
@@ -147,7 +166,8 @@ bool Negotiation::propose(LiveJob& job, const Choice& choice) {
                     .model_kind = model_kind_of(job.record.recipe),
                     .sources = {},
                     .expected_seconds = job.wish.expected_seconds,
-                    .lease_seconds = desk_.settings.lease.count()};
+                    .lease_seconds = desk_.settings.lease.count(),
+                    .layout = choice.layout};
     for (const std::string& dn : dns) {
         const bool holds = !choice.without_data.contains(dn);
         message.sources = holds ? sources_of(job.record.recipe) : std::vector<std::string>{};
@@ -186,10 +206,21 @@ void Negotiation::on_accept(LiveJob& job, const std::string& dn, const Accept& a
     }
 }
 
+void Negotiation::on_gathered(LiveJob& job, const std::string& dn, const Gathered& gathered) {
+    const auto found = job.round.answers.find(dn);
+    if (job.record.phase != Phase::preparing || job.round.layout != DataLayout::pinned ||
+        found == job.round.answers.end() || found->second.state != Answer::State::accepted) {
+        return;
+    }
+    found->second.state = Answer::State::gathered;
+    found->second.statistics = gathered.statistics;
+    desk_.note(job.record, fmt::format("{} has said what its {} rows are like", dn, gathered.statistics.rows));
+}
+
 void Negotiation::on_prepared(LiveJob& job, const std::string& dn, const Prepared& prepared) {
     const auto found = job.round.answers.find(dn);
-    if (job.record.phase != Phase::preparing || found == job.round.answers.end() ||
-        found->second.state != Answer::State::accepted) {
+    const auto before = job.round.layout == DataLayout::pinned ? Answer::State::gathered : Answer::State::accepted;
+    if (job.record.phase != Phase::preparing || found == job.round.answers.end() || found->second.state != before) {
         return;
     }
     found->second.state = Answer::State::prepared;
@@ -222,17 +253,21 @@ bool Negotiation::after_agreeing(LiveJob& job) {
         rounds_.next_round(job, {}, "nobody who holds the data accepted");
         return true;
     }
+    if (rounds_.lacks_rows(job)) {
+        return true;
+    }
     if (!rounds_.enter(job, Phase::preparing, desk_.settings.prepare_wait)) {
         return false;
     }
-    send_prepare(job, holders_in(job.round), {});
+    send_prepare(job, holders_in(job.round), {}, {});
     return true;
 }
 
 void Negotiation::send_prepare(LiveJob& job,
                                const std::vector<std::string>& to,
-                               const std::optional<DataElsewhere>& data) {
-    const Prepare message{job.record.wire_id(), job.record.recipe.dump(), data};
+                               const std::optional<DataElsewhere>& data,
+                               const std::optional<Preprocessing>& preprocessing) {
+    const Prepare message{job.record.wire_id(), job.record.recipe.dump(), data, preprocessing};
     for (const std::string& dn : to) {
         if (auto sent = desk_.send(dn, message); !sent) {
             rounds_.drop(job, dn, {"unreachable", sent.error().text()});
@@ -242,6 +277,9 @@ void Negotiation::send_prepare(LiveJob& job,
 
 /// Those who hold the data prepare first: what they learn of it the others need.
 bool Negotiation::after_preparing(LiveJob& job) {
+    if (job.round.layout == DataLayout::pinned && !job.round.merged) {
+        return after_gathering(job);
+    }
     const auto awaited = job.round.described ? names_in(job.round) : holders_in(job.round);
     const bool ready = std::ranges::all_of(
         awaited, [&](const std::string& dn) { return job.round.answers.at(dn).state >= Answer::State::prepared; });
@@ -252,6 +290,9 @@ bool Negotiation::after_preparing(LiveJob& job) {
         drop_silent(job, awaited, Answer::State::prepared, "the preparation");
     }
     drop_other_data(job);
+    if (rounds_.lacks_rows(job)) {
+        return true;
+    }
     const std::vector<std::string> holders = holders_in(job.round);
     if (holders.empty()) {
         rounds_.next_round(job, {}, "nobody who holds the data could prepare");
@@ -274,7 +315,55 @@ void Negotiation::describe_data(LiveJob& job, const Prepared& prepared) {
                  DataElsewhere{.matrix = prepared.matrix,
                                .preprocessing = prepared.preprocessing,
                                .training_rows = prepared.training_rows,
-                               .validation_rows = prepared.validation_rows});
+                               .validation_rows = prepared.validation_rows},
+                 {});
+}
+
+/// Of pinned rows all say first what they are like. Together that is what all encode by.
+bool Negotiation::after_gathering(LiveJob& job) {
+    if (!all_reached(job.round, Answer::State::gathered)) {
+        if (desk_.now() < job.round.deadline) {
+            return false;
+        }
+        drop_silent(job, names_in(job.round), Answer::State::gathered, "what its rows are like");
+    }
+    if (rounds_.lacks_rows(job)) {
+        return true;
+    }
+    if (job.round.answers.empty()) {
+        rounds_.next_round(job, {}, "no site has said what its rows are like");
+        return true;
+    }
+    const auto preprocessing = merge_statistics(job);
+    if (!preprocessing) {
+        ending_.give_up(job, "the data of the sites does not go together: " + preprocessing.error().text());
+        return true;
+    }
+    job.round.merged = true;
+    job.round.deadline = desk_.now() + desk_.settings.prepare_wait;
+    send_prepare(job, names_in(job.round), {}, *preprocessing);
+    return true;
+}
+
+Result<Preprocessing> Negotiation::merge_statistics(LiveJob& job) {
+    const auto recipe = wire::recipe_from_json(job.record.recipe);
+    if (!recipe) {
+        return recipe.error();
+    }
+    std::vector<SiteStatistics> sites;
+    for (const auto& [dn, answer] : job.round.answers) {
+        sites.push_back({dn, answer.statistics});
+    }
+    const auto all = merged(sites);
+    if (!all) {
+        return all.error();
+    }
+    auto preprocessing = preprocessing_of(*all, *recipe);
+    if (preprocessing) {
+        preprocessing->history = recipe->data.history;
+        desk_.note(job.record, fmt::format("statistics of {} sites are merged: {} rows", sites.size(), all->rows));
+    }
+    return preprocessing;
 }
 
 /// In layout "whole" all who read rows read the same matrix: those who have another one than most are left out.
@@ -287,7 +376,7 @@ void Negotiation::drop_other_data(LiveJob& job) {
     const auto most = std::ranges::max_element(count, {}, [](const auto& entry) { return entry.second; });
     for (const std::string& dn : holders) {
         const Answer& answer = job.round.answers.at(dn);
-        if (answer.prepared.matrix.digest != most->first) {
+        if (job.round.layout == DataLayout::whole && answer.prepared.matrix.digest != most->first) {
             rounds_.drop(job, dn, {"other_data", "its encoded data differs from that of the others"});
         } else if (answer.prepared.training_rows <= 0) {
             rounds_.drop(job, dn, {"no_data", "it has no rows to train on"});

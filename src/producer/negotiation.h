@@ -23,6 +23,7 @@ public:
     bool step(LiveJob& job);
 
     void on_accept(LiveJob& job, const std::string& dn, const Accept& accept, const std::string& counter);
+    void on_gathered(LiveJob& job, const std::string& dn, const Gathered& gathered);
     void on_prepared(LiveJob& job, const std::string& dn, const Prepared& prepared);
 
 private:
@@ -33,9 +34,14 @@ private:
     bool propose(LiveJob& job, const Choice& choice);
     bool after_agreeing(LiveJob& job);
     bool after_preparing(LiveJob& job);
-    void send_prepare(LiveJob& job, const std::vector<std::string>& to, const std::optional<DataElsewhere>& data);
+    void send_prepare(LiveJob& job,
+                      const std::vector<std::string>& to,
+                      const std::optional<DataElsewhere>& data,
+                      const std::optional<Preprocessing>& preprocessing);
     void describe_data(LiveJob& job, const Prepared& prepared);
     void drop_other_data(LiveJob& job);
+    bool after_gathering(LiveJob& job);
+    [[nodiscard]] Result<Preprocessing> merge_statistics(LiveJob& job);
     void drop_silent(LiveJob& job, const std::vector<std::string>& awaited, Answer::State expected, const char* what);
 
     Desk& desk_;

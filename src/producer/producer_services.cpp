@@ -56,7 +56,8 @@ Measurements measurements_of(const Desk& desk, const std::string& recipe_digest,
         found.provisional = true;
         return found;
     }
-    found.shape = reference->measured->shape;
+    const bool pinned = choice.layout == DataLayout::pinned;
+    found.shape = pinned ? DataShape{} : reference->measured->shape;
     for (const Row& row : rows) {
         Measured measured =
             row.measured
@@ -73,6 +74,13 @@ Measurements measurements_of(const Desk& desk, const std::string& recipe_digest,
                                     .memory_bytes = row.function.capacity.memory_bytes,
                                     .cpu_cores = row.function.capacity.cpu_cores,
                                     .holds_data = !choice.without_data.contains(row.function.dn)});
+        if (pinned && !row.measured) { // nothing is known of its rows
+            return {.provisional = true};
+        }
+        if (pinned) {
+            found.candidates.back().rows = row.measured->shape.training_rows;
+            add_rows(found.shape, row.measured->shape);
+        }
     }
     return found;
 }
@@ -131,7 +139,8 @@ Result<json> ProducerServices::plan(const json& attributes, const std::string& c
                 {"ignored_suggestions", unknown_suggestions(parts_.desk.fleet, job.wish)},
                 {"recipe", recipe->name + "@" + recipe->digest}};
     if (choice.candidates.empty()) {
-        return Error{ErrorCode::unavailable, "no function qualifies now: " + reasons_text(choice)};
+        return Error{ErrorCode::unavailable,
+                     choice.refusal.empty() ? "no function qualifies now: " + reasons_text(choice) : choice.refusal};
     }
     const Measurements measured = measurements_of(parts_.desk, recipe->digest, choice);
     if (measured.candidates.empty()) {
@@ -143,6 +152,7 @@ Result<json> ProducerServices::plan(const json& attributes, const std::string& c
         return answer;
     }
     planner::Question question{.candidates = measured.candidates,
+                               .layout = choice.layout,
                                .expected_seconds = static_cast<double>(job.wish.expected_seconds)};
     ask_as_recipe(*recipe, measured.shape, question);
     auto plan = planner::decide(question);

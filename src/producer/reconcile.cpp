@@ -45,7 +45,8 @@ Reconcile::Reconcile(Desk desk)
                                                                                               rounds_,
                                                                                               measurement_,
                                                                                               ending_},
-      commitment_{desk_, rounds_, ending_}, training_{desk_, ending_}, finished_{desk_.store, desk_.settings} {}
+      commitment_{desk_, rounds_, ending_}, training_{desk_, rounds_, ending_}, finished_{desk_.store, desk_.settings} {
+}
 
 Result<void> Reconcile::load() {
     auto jobs = load_jobs(desk_.store);
@@ -249,6 +250,8 @@ void Reconcile::dispatch(const std::string& dn, const FromFunction& message) {
         negotiation_.on_accept(*job, dn, *accept, "");
     } else if (const auto* counter = std::get_if<Counter>(&message)) {
         negotiation_.on_accept(*job, dn, counter->offer, counter->words);
+    } else if (const auto* gathered = std::get_if<Gathered>(&message)) {
+        negotiation_.on_gathered(*job, dn, *gathered);
     } else if (const auto* prepared = std::get_if<Prepared>(&message)) {
         negotiation_.on_prepared(*job, dn, *prepared);
     } else if (const auto* calibrated = std::get_if<Calibrated>(&message)) {

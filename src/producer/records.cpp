@@ -188,7 +188,7 @@ Json decision_record(const Job& job, const Decided& decided) {
                              {"late_seconds", chosen.value("late_seconds", 0.0)},
                              {"wire_bytes_per_step", chosen.value("wire_bytes_per_step", std::int64_t{0})}};
     }
-    data["data"] = {{"layout", "whole"},
+    data["data"] = {{"layout", name_of(job.layout)},
                     {"split_indication", decided.split_indication ? Json(*decided.split_indication) : Json()},
                     {"split_allowed", decided.split_allowed},
                     {"words", "no rows are dealt out: each function reads a whole copy that it holds itself"}};
@@ -196,6 +196,10 @@ Json decision_record(const Job& job, const Decided& decided) {
         data["data"]["words"] =
             "the model is split: rows stay with the function that has its first stage, and pass through the others "
             "as the numbers that the stage before has made of them";
+    }
+    if (job.layout == DataLayout::pinned) {
+        data["data"]["words"] = "rows stay at the sites that own them: statistics and gradients leave, and no row";
+        data["data"]["missing"] = job.missing;
     }
     Json excluded = Json::array();
     for (const auto& [dn, exclusion] : job.excluded) {
@@ -310,6 +314,8 @@ Json participants_record(const Job& job, const Done& first) {
          {"metrics", job.recipe.value("metrics", Json::array())},
          {"sources",
           {{"training", job.recipe.at("data").at("source")}, {"test", job.recipe.at("data").value("test", "")}}},
+         {"layout", name_of(job.layout)},
+         {"rows_missing", job.missing},
          {"recipe", job.recipe.value("name", "") + "@" + job.recipe_digest},
          {"steps", first.steps},
          {"stopped_early", first.stopped_early},

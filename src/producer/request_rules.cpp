@@ -60,6 +60,11 @@ void check_requirement(const Json& item, std::size_t index, const Recipe& recipe
                                                recipe.name,
                                                name_of(task_of(recipe)))));
     }
+    if (metric && metric->name == "AUC" && recipe.data.layout == LayoutKind::pinned) {
+        problems.push_back(
+            problem(pointer + "performanceMetric",
+                    "AUC is made from the order of all rows, but those of the recipe stay at their sites"));
+    }
 }
 
 std::vector<nrm::MetricRule> metric_rules() {

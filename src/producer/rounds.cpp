@@ -148,6 +148,45 @@ void Rounds::next_round(LiveJob& job, const std::map<std::string, Exclusion>& wi
     }
 }
 
+bool Rounds::lacks_rows(LiveJob& job) {
+    const Round& round = job.round;
+    if (round.layout != DataLayout::pinned || desk_.settings.missing_rows != MissingRows::wait ||
+        round.answers.size() >= round.asked) {
+        return false;
+    }
+    next_round(job, {}, "the rows of a site are missing");
+    return true;
+}
+
+void Rounds::suspend(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason) {
+    Job updated = job.record;
+    for (const auto& [dn, exclusion] : without) {
+        updated.excluded.insert_or_assign(dn, exclusion);
+    }
+    ++updated.attempt;
+    updated.leases.clear();
+    updated.members.clear();
+    updated.signatures.clear();
+    updated.done.clear();
+    updated.plan = nullptr;
+    updated.agreement.clear();
+    updated.plan_digest.clear();
+    updated.suspended = reason;
+    updated.enter(Phase::evaluating);
+    desk_.note(updated, "suspended: " + reason + "; it begins again from the first step");
+    const LiveJob before = job;
+    const auto done = desk_.save(job, std::move(updated), [&](Transaction& transaction) -> Result<void> {
+        desk_.stage_progress(transaction, job, progress_status("SUSPENDED", 0, "EVALUATING", "SYSTEM: " + reason));
+        return {};
+    });
+    if (done) {
+        ++job.rounds;
+        job.round = Round{};
+        job.watch = Watch{};
+        desk_.release_all(before, reason);
+    }
+}
+
 void Rounds::hold(LiveJob& job) {
     if (job.record.phase == Phase::queued) {
         return;

@@ -29,6 +29,12 @@ public:
     void on_refuse(LiveJob& job, const std::string& dn, const Refuse& refuse);
     /// Releases everybody and evaluates again; `without` are excluded from now on.
     void next_round(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason);
+    /// Whether a job that needs the rows of all sites has lost one since they were asked; then the next round begins,
+    /// and waits for it.
+    bool lacks_rows(LiveJob& job);
+    /// A job on pinned rows whose site is lost while it trains: releases everybody, and evaluates again as soon as the
+    /// site is back. Without it, where `without` names it.
+    void suspend(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason);
     /// Releases everybody and waits: the consumer holds the job.
     void hold(LiveJob& job);
 

@@ -13,6 +13,9 @@ namespace muster::producer {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+/// What happens to a job on pinned rows that a site takes no part in: it waits, or goes on without them and says so.
+enum class MissingRows { wait, go_on };
+
 /// Each field: meaning, unit, default. All durations must be positive.
 struct Settings {
     // What the producer manages.
@@ -25,6 +28,7 @@ struct Settings {
     int default_priority{100};                          ///< 0 to 65535; lower runs first
     std::map<std::string, int> priority_by_source{};    ///< trainingRequestSource -> priority
     bool split_allowed_by_default{true};                ///< when distributedTrainingExpectation is absent
+    MissingRows missing_rows{MissingRows::wait};        ///< of pinned data, where a site is lost or refuses
     std::vector<std::string> notification_recipients{}; ///< allowed starts of recipient addresses; empty: none
 
     // Deadlines of the agreement.
@@ -35,6 +39,8 @@ struct Settings {
     milliseconds blame_wait{2'000};           ///< from a group's first Failed, for what its other members say of it
     milliseconds release_wait{10'000};        ///< Released after Release; then the function counts as free
     milliseconds agreement_wait_max{120'000}; ///< how long a request may find no function before it is given up
+
+    milliseconds holder_wait_max{600'000}; ///< how long a job on pinned rows waits for a site that has some
 
     milliseconds gather_wait{3'000}; ///< after a start, for functions known from before to connect again
 

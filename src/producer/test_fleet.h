@@ -73,6 +73,9 @@ struct TestFunction {
     std::int64_t blocks{0}; ///< of the model, as it measures them
     bool holds_data{true};
     bool may_leave{true}; ///< rows of it
+    bool pinned{false};   ///< its catalogue says that its rows stay there
+    std::int64_t training_rows{18'000};
+    ColumnStatistics target{.name = "delay_ms", .values = 18'000, .mean = 10.0, .squares = 18'000.0};
     std::string data_digest{"same-data"};
     std::string matrix_digest{"same-matrix"};
     Reply on_propose{Reply::yes};
@@ -162,7 +165,7 @@ public:
         function.connected = true;
         Hello hello{.dn = dn, .version = "1", .capacity = {.cpu_cores = function.cores, .memory_bytes = 8'000'000'000}};
         if (function.holds_data) {
-            hello.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave}};
+            hello.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave, function.pinned}};
         }
         if (function.held) {
             hello.jobs.push_back(*function.held);
@@ -370,7 +373,7 @@ private:
         accept.csr = csr;
         accept.addresses = {"127.0.0.1:1"};
         if (!propose.sources.empty()) {
-            accept.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave}};
+            accept.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave, function.pinned}};
         }
         if (function.on_propose == Reply::counter) {
             accept.memory_bytes /= 2;
@@ -383,13 +386,21 @@ private:
     void on_job_message(TestFunction& function, const ToFunction& message) {
         HeldJob& held = *function.held;
         if (const auto* prepare = std::get_if<Prepare>(&message)) {
-            if (function.on_prepare == Reply::yes) {
+            const bool gathers = !prepare->preprocessing && function.all<Propose>().back().layout == DataLayout::pinned;
+            if (gathers && function.on_prepare == Reply::yes) {
+                held.state = "gathered";
+                say(function,
+                    Gathered{prepare->job,
+                             {.rows = function.training_rows + 2'000,
+                              .inputs = {{.name = "x", .values = 20'000, .squares = 1.0}},
+                              .target = function.target}});
+            } else if (function.on_prepare == Reply::yes) {
                 held.state = "prepared";
                 Prepared prepared;
                 prepared.job = prepare->job;
-                prepared.matrix.rows = 20'000;
+                prepared.matrix.rows = function.training_rows + 2'000;
                 prepared.matrix.digest = function.matrix_digest;
-                prepared.training_rows = 18'000;
+                prepared.training_rows = function.training_rows;
                 prepared.validation_rows = 2'000;
                 prepared.parameters = 500;
                 prepared.outputs = {"delay_ms"};

@@ -1,11 +1,13 @@
 #include "producer/training.h"
 
+#include "producer/blame.h"
 #include "producer/records.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace muster::producer {
@@ -13,6 +15,16 @@ namespace {
 
 bool is_member(const LiveJob& job, const std::string& dn) {
     return std::ranges::find(job.record.members, dn, &JobMember::dn) != job.record.members.end();
+}
+
+/// Which member a Failed is the loss of, its own process' or another one's; empty: the training has failed, and would
+/// again.
+std::string who_is_gone(const std::vector<std::string>& members, const std::string& dn, const std::string& reason) {
+    constexpr std::array ended{
+        "worker ended", "was restarted", "has left the job", "the lease ran out", "the function was restarted"};
+    const bool itself = std::ranges::any_of(ended, [&](const char* words) { return reason.starts_with(words); });
+    const std::string other = blame(members, {{dn, reason}}).begin()->first;
+    return itself ? dn : other != dn ? other : std::string{};
 }
 
 /// 99 at most: 100 is for what is published.
@@ -32,7 +44,7 @@ bool Training::step(LiveJob& job) {
     const SteadyTime now = desk_.now();
     for (const auto& [dn, since] : job.watch.lost_at) {
         if (now - since >= desk_.settings.reconnect_wait && !job.record.done.contains(dn)) {
-            ending_.give_up(job, fmt::format("{} was lost and did not come back", dn));
+            lose(job, std::string{dn}, fmt::format("{} was lost and did not come back", dn));
             return true;
         }
     }
@@ -43,8 +55,9 @@ bool Training::step(LiveJob& job) {
         }
     }
     if (!absent.empty() && now >= job.watch.adopt_by) {
-        ending_.give_up(job,
-                        fmt::format("after a restart of the producer {} did not report", fmt::join(absent, " and ")));
+        lose(job,
+             absent.front(),
+             fmt::format("after a restart of the producer {} did not report", fmt::join(absent, " and ")));
         return true;
     }
     if (job.record.done.size() == job.record.members.size()) {
@@ -59,6 +72,19 @@ bool Training::step(LiveJob& job) {
         write_progress(job);
     }
     return false;
+}
+
+/// What a member that is gone means: of pinned rows it has some that nobody else has.
+void Training::lose(LiveJob& job, const std::string& dn, const std::string& reason) {
+    if (job.record.layout != DataLayout::pinned) {
+        ending_.give_up(job, reason);
+        return;
+    }
+    const bool goes_on = desk_.settings.missing_rows == MissingRows::go_on;
+    rounds_.suspend(job,
+                    goes_on ? std::map<std::string, Exclusion>{{dn, {"lost", reason}}}
+                            : std::map<std::string, Exclusion>{},
+                    reason);
 }
 
 void Training::write_progress(LiveJob& job) {
@@ -114,8 +140,18 @@ void Training::on_done(LiveJob& job, const std::string& dn, const Done& done) {
 }
 
 void Training::on_failed(LiveJob& job, const std::string& dn, const std::string& reason) {
-    if (is_member(job, dn) && !job.record.done.contains(dn)) {
-        ending_.give_up(job, fmt::format("{}: {}", dn, reason));
+    if (!is_member(job, dn) || job.record.done.contains(dn)) {
+        return;
+    }
+    const std::string words = fmt::format("{}: {}", dn, reason);
+    std::vector<std::string> members;
+    for (const JobMember& member : job.record.members) {
+        members.push_back(member.dn);
+    }
+    if (const auto gone = who_is_gone(members, dn, reason); !gone.empty()) {
+        lose(job, gone, words);
+    } else {
+        ending_.give_up(job, words);
     }
 }
 

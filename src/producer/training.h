@@ -4,6 +4,7 @@
 
 #include "producer/desk.h"
 #include "producer/ending.h"
+#include "producer/rounds.h"
 
 #include <string>
 
@@ -12,7 +13,7 @@ namespace muster::producer {
 /// Works on jobs in the phases running and finishing. One thread.
 class Training {
 public:
-    Training(Desk& desk, Ending& ending) : desk_{desk}, ending_{ending} {}
+    Training(Desk& desk, Rounds& rounds, Ending& ending) : desk_{desk}, rounds_{rounds}, ending_{ending} {}
 
     /// Deadlines and the progress record; false when there is nothing to do until a message or a deadline.
     bool step(LiveJob& job);
@@ -30,8 +31,10 @@ public:
 
 private:
     void write_progress(LiveJob& job);
+    void lose(LiveJob& job, const std::string& dn, const std::string& reason);
 
     Desk& desk_;
+    Rounds& rounds_;
     Ending& ending_;
 };
 

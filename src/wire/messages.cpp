@@ -9,7 +9,7 @@ namespace {
 // In the order of the variants' alternatives.
 constexpr std::array<std::string_view, 8> to_function_names{
     "welcome", "propose", "prepare", "calibrate", "commit", "start", "release", "keep_alive"};
-constexpr std::array<std::string_view, 12> from_function_names{"hello",
+constexpr std::array<std::string_view, 13> from_function_names{"hello",
                                                                "heartbeat",
                                                                "accept",
                                                                "refuse",
@@ -20,7 +20,8 @@ constexpr std::array<std::string_view, 12> from_function_names{"hello",
                                                                "progress",
                                                                "done",
                                                                "failed",
-                                                               "released"};
+                                                               "released",
+                                                               "gathered"};
 
 } // namespace
 

@@ -12,6 +12,14 @@ Result<Preprocessing> preprocessing_from_json(const nlohmann::json& json) {
     return read_struct<Preprocessing>(json, "preprocessing");
 }
 
+nlohmann::json to_json(const TableStatistics& statistics) {
+    return nlohmann::json(statistics);
+}
+
+Result<TableStatistics> statistics_from_json(const nlohmann::json& json) {
+    return read_struct<TableStatistics>(json, "statistics");
+}
+
 nlohmann::json to_json(const MatrixInfo& info) {
     return nlohmann::json(info);
 }

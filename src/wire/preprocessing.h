@@ -1,8 +1,9 @@
-/// Preprocessing and matrix facts as JSON.
+/// Preprocessing, the statistics that it is made of, and matrix facts as JSON.
 #pragma once
 
 #include "base/result.h"
 #include "model/preprocessing.h"
+#include "model/statistics.h"
 
 #include <nlohmann/json.hpp>
 
@@ -11,6 +12,10 @@ namespace muster::wire {
 [[nodiscard]] nlohmann::json to_json(const Preprocessing& preprocessing);
 /// Errors: invalid_argument.
 [[nodiscard]] Result<Preprocessing> preprocessing_from_json(const nlohmann::json& json);
+
+[[nodiscard]] nlohmann::json to_json(const TableStatistics& statistics);
+/// Errors: invalid_argument.
+[[nodiscard]] Result<TableStatistics> statistics_from_json(const nlohmann::json& json);
 
 [[nodiscard]] nlohmann::json to_json(const MatrixInfo& info);
 /// Errors: invalid_argument.

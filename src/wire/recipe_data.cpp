@@ -31,16 +31,13 @@ const Names<CsvEncoding>& encoding_names() {
 }
 
 const Names<ValidationKind>& validation_names() {
-    static const Names<ValidationKind> names{
-        {"random", ValidationKind::random}, {"end", ValidationKind::end}, {"group", ValidationKind::group}};
+    static const Names<ValidationKind> names{{"random", ValidationKind::random}, {"end", ValidationKind::end}};
     return names;
 }
 
 const Names<LayoutKind>& layout_names() {
-    static const Names<LayoutKind> names{{"auto", LayoutKind::automatic},
-                                         {"whole", LayoutKind::whole},
-                                         {"sharded", LayoutKind::sharded},
-                                         {"pinned", LayoutKind::pinned}};
+    static const Names<LayoutKind> names{
+        {"auto", LayoutKind::automatic}, {"whole", LayoutKind::whole}, {"pinned", LayoutKind::pinned}};
     return names;
 }
 
@@ -187,7 +184,6 @@ RecipeData data_of(Fields fields, Fields& parent) {
     data.clip = clip_of(fields.child("clip"), fields);
     data.validation = fields.real("validation", 0.0, 0.9, data.validation);
     data.validation_rows = fields.choice<ValidationKind>("validation_rows", validation_names(), data.validation_rows);
-    data.validation_group = fields.text("validation_group", "");
     if (fields.has("categories")) {
         data.categories = categories_of(fields.child("categories"), fields);
     }
@@ -223,9 +219,6 @@ Json to_json(const RecipeData& data) {
     }
     if (data.validation_rows != ValidationKind::random) {
         json["validation_rows"] = name_in(validation_names(), data.validation_rows);
-    }
-    if (!data.validation_group.empty()) {
-        json["validation_group"] = data.validation_group;
     }
     if (data.categories) {
         json["categories"] = {{"at_most", data.categories->at_most}, {"min_rows", data.categories->min_rows}};

@@ -12,8 +12,11 @@
 #include "model/score.h"
 #include "model/stage.h"
 #include "model/state_shares.h"
+#include "model/statistics.h"
 
 #include <nlohmann/json.hpp>
+
+#include <cmath>
 
 namespace muster {
 
@@ -26,11 +29,11 @@ NLOHMANN_JSON_SERIALIZE_ENUM(Strategy,
                              {{Strategy::one_function, "one_function"},
                               {Strategy::data_parallel, "data_parallel"},
                               {Strategy::pipeline, "pipeline"}})
-NLOHMANN_JSON_SERIALIZE_ENUM(DataLayout, {{DataLayout::whole, "whole"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(DataLayout, {{DataLayout::whole, "whole"}, {DataLayout::pinned, "pinned"}})
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     Capacity, cpu_cores, gpu_count, dpu_count, memory_bytes, storage_bytes, bandwidth_bits_per_second, cpu_model)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataSource, name, bytes, digest, may_leave)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataSource, name, bytes, digest, may_leave, pinned)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Score, metric, value)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PerformanceRequirement, output, metric, score)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StepTime, batch, seconds)
@@ -54,7 +57,8 @@ inline void to_json(nlohmann::json& json, const Roster& roster) {
             {"generation", roster.generation},
             {"plan_digest", roster.plan_digest},
             {"members", roster.members},
-            {"micro_rows", roster.micro_rows}};
+            {"micro_rows", roster.micro_rows},
+            {"layout", roster.layout}};
 }
 /// By hand, because shares that cannot be meant may get past no reader.
 inline void from_json(const nlohmann::json& json, Roster& roster) {
@@ -63,6 +67,7 @@ inline void from_json(const nlohmann::json& json, Roster& roster) {
     json.at("plan_digest").get_to(roster.plan_digest);
     json.at("members").get_to(roster.members);
     json.at("micro_rows").get_to(roster.micro_rows);
+    json.at("layout").get_to(roster.layout);
     if (auto checked = check_state_shares(state_shares_of(roster.members)); !checked) {
         throw nlohmann::json::other_error::create(500, "roster: " + checked.error().message, &json);
     }
@@ -85,6 +90,9 @@ inline void to_json(nlohmann::json& json, const InputColumn& input) {
     if (input.raw) {
         json["raw"] = true;
     }
+    if (input.bucket) {
+        json["bucket"] = true;
+    }
 }
 inline void from_json(const nlohmann::json& json, InputColumn& input) {
     json.at("name").get_to(input.name);
@@ -96,6 +104,7 @@ inline void from_json(const nlohmann::json& json, InputColumn& input) {
     json.at("missing_flag").get_to(input.missing_flag);
     input.transform = {.log = json.value("log", false)};
     input.raw = json.value("raw", false);
+    input.bucket = json.value("bucket", false);
     if (json.contains("clip")) {
         input.transform.low = json.at("clip").at(0).get<double>();
         input.transform.high = json.at("clip").at(1).get<double>();
@@ -123,6 +132,42 @@ inline void from_json(const nlohmann::json& json, Preprocessing& preprocessing) 
     preprocessing.history =
         json.contains("history") ? std::optional{json.at("history").get<RecipeHistory>()} : std::nullopt;
 }
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CategoryCount, name, rows)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ValueGroup, mean, rows)
+/// By hand: as InputColumn, what does nothing to a number is left out.
+inline void to_json(nlohmann::json& json, const ColumnStatistics& column) {
+    json = {{"name", column.name},
+            {"kind", column.kind},
+            {"values", column.values},
+            {"missing", column.missing},
+            {"mean", column.mean},
+            {"squares", column.squares},
+            {"categories", column.categories}};
+    if (column.transform.low && column.transform.high) {
+        json["clip"] = {*column.transform.low, *column.transform.high};
+    }
+    if (column.transform.log) {
+        json["log"] = true;
+    }
+}
+inline void from_json(const nlohmann::json& json, ColumnStatistics& column) {
+    json.at("name").get_to(column.name);
+    json.at("kind").get_to(column.kind);
+    json.at("values").get_to(column.values);
+    json.at("missing").get_to(column.missing);
+    json.at("mean").get_to(column.mean);
+    json.at("squares").get_to(column.squares);
+    json.at("categories").get_to(column.categories);
+    column.transform = {.log = json.value("log", false)};
+    if (json.contains("clip")) {
+        column.transform.low = json.at("clip").at(0).get<double>();
+        column.transform.high = json.at("clip").at(1).get<double>();
+    }
+    if (!std::isfinite(column.mean) || !std::isfinite(column.squares) || column.squares < 0.0 || column.values < 0) {
+        throw nlohmann::json::other_error::create(500, "statistics that no rows can have: " + column.name, &json);
+    }
+}
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TableStatistics, rows, inputs, target, target_groups)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MatrixInfo, rows, test_rows, columns, digest, encode_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes, state_share, stage)
@@ -141,7 +186,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    late_seconds,
                                    reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Plan, candidates, chosen, why, batch, steps, provisional)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedMember, dn, identity, batch_rows, state_share, stage, holds_data)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    AgreedMember, dn, identity, batch_rows, state_share, stage, holds_data, rows, matrix_digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedSource, name, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Agreement,
                                    job,
@@ -173,7 +219,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Propose,
                                    memory_bytes,
                                    cpu_cores,
                                    expected_seconds,
-                                   lease_seconds)
+                                   lease_seconds,
+                                   layout)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataElsewhere, matrix, preprocessing, training_rows, validation_rows)
 inline void to_json(nlohmann::json& json, const std::optional<DataElsewhere>& data) {
     json = data ? nlohmann::json(*data) : nlohmann::json{};
@@ -184,11 +231,14 @@ inline void from_json(const nlohmann::json& json, std::optional<DataElsewhere>& 
 inline void to_json(nlohmann::json& json, const Prepare& order) {
     json = {{"job", order.job}, {"recipe", order.recipe}};
     to_json(json["data"], order.data);
+    json["preprocessing"] = order.preprocessing ? nlohmann::json(*order.preprocessing) : nlohmann::json{};
 }
 inline void from_json(const nlohmann::json& json, Prepare& order) {
     json.at("job").get_to(order.job);
     json.at("recipe").get_to(order.recipe);
     from_json(json.at("data"), order.data);
+    const nlohmann::json& preprocessing = json.at("preprocessing");
+    order.preprocessing = preprocessing.is_null() ? std::nullopt : std::optional{preprocessing.get<Preprocessing>()};
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibrate, job, certificate, authority, roster, batches, measure_steps)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Commit, job, certificate, authority, roster, agreement, requirements, lease_seconds)
@@ -243,5 +293,6 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done,
                                    preprocessing)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failed, job, generation, reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Released, job)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gathered, job, statistics)
 
 } // namespace muster

@@ -351,6 +351,29 @@ TEST(Messages, every_type_round_trips) {
     EXPECT_EQ(type_of(done), "done");
 }
 
+TEST(Messages, of_pinned_rows_round_trip) {
+    TableStatistics statistics{.rows = 40, .target = {.name = "y", .values = 40, .mean = 3.5, .squares = 2.0}};
+    statistics.inputs = {
+        {.name = "x", .transform = {.low = 0.0, .high = 9.0, .log = true}, .values = 38, .missing = true},
+        {.name = "cell", .kind = ColumnKind::category, .values = 40, .categories = {{"a", 40}}}};
+    statistics.target_groups = {{1.5, 20}, {5.5, 20}};
+    const FromFunction gathered = Gathered{.job = "j1", .statistics = statistics};
+    EXPECT_EQ(type_of(gathered), "gathered");
+    const auto back = from_function_from_json(to_json(gathered));
+    ASSERT_TRUE(back.ok()) << back.error().text();
+    EXPECT_EQ(std::get<Gathered>(*back).statistics, statistics);
+    auto wrong = to_json(gathered);
+    wrong["body"]["statistics"]["inputs"][0]["squares"] = -1.0;
+    EXPECT_FALSE(from_function_from_json(wrong).ok());
+    const ToFunction prepare =
+        Prepare{.job = "j1", .recipe = "{}", .preprocessing = Preprocessing{.target = {.name = "y"}}};
+    const auto order = to_function_from_json(to_json(prepare));
+    ASSERT_TRUE(order.ok()) << order.error().text();
+    EXPECT_EQ(std::get<Prepare>(*order).preprocessing, std::get<Prepare>(prepare).preprocessing);
+    const ToFunction propose = Propose{.job = "j1", .layout = DataLayout::pinned};
+    EXPECT_EQ(std::get<Propose>(*to_function_from_json(to_json(propose))).layout, DataLayout::pinned);
+}
+
 TEST(Messages, refuses_unknown_types_and_bodies_that_do_not_fit) {
     EXPECT_EQ(to_function_from_json(Json::parse(R"({"type":"propos","body":{}})")).error().nearest, "propose");
     EXPECT_FALSE(to_function_from_json(Json::parse(R"({"type":"propose","body":{"job":1}})")).ok());

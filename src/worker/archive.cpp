@@ -47,6 +47,8 @@ def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
                     column = self.category_flag_columns[j]
                 elif value in self.category_columns[j]:
                     column = self.category_columns[j][value]
+                else:
+                    column = self.category_bucket_columns[j]
                 if column >= 0:
                     row_index.append(i)
                     column_index.append(column)
@@ -74,10 +76,15 @@ def encode(self, numbers: Tensor, categories: List[List[str]]) -> Tensor:
             assert len(categories[i]) == len(self.category_names), "each row needs one text for each category input"
             for j in range(len(self.category_names)):
                 value = categories[i][j]
+                position = -1
                 if value in self.category_columns[j]:
+                    position = self.category_columns[j][value]
+                elif len(value) > 0:
+                    position = self.category_bucket_columns[j]
+                if position >= 0:
                     row_index.append(i)
                     column_index.append(self.category_positions[j])
-                    positions.append(self.category_columns[j][value])
+                    positions.append(position)
         encoded[torch.tensor(row_index, dtype=4), torch.tensor(column_index, dtype=4)] = torch.tensor(positions, dtype=7)
     return encoded.to(6)
 )";
@@ -153,6 +160,7 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     std::vector<std::string> date_names;
     c10::List<c10::Dict<std::string, std::int64_t>> category_columns;
     c10::List<std::int64_t> category_flag_columns;
+    c10::List<std::int64_t> category_bucket_columns;
     c10::List<std::int64_t> category_positions; // where the columns of each begin
     c10::List<c10::List<std::string>> categories;
     std::int64_t column = 0;
@@ -192,7 +200,9 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
                 columns.insert(category, input.raw ? position : column + position);
                 names.push_back(category);
             }
-            column += input.raw ? 1 : std::ssize(input.categories);
+            const std::int64_t known = std::ssize(input.categories);
+            category_bucket_columns.push_back(!input.bucket ? -1 : input.raw ? known : column + known);
+            column += input.raw ? 1 : known + (input.bucket ? 1 : 0);
             category_columns.push_back(columns);
             categories.push_back(names);
             category_flag_columns.push_back(input.missing_flag ? column : -1);
@@ -225,12 +235,14 @@ void register_encoding(torch::jit::Module& module, const Preprocessing& preproce
     for (std::size_t i = category_names.size(); i < raw.categories.size(); ++i) { // the group: given, not encoded
         category_columns.push_back(c10::Dict<std::string, std::int64_t>{});
         category_flag_columns.push_back(-1);
+        category_bucket_columns.push_back(-1);
         category_positions.push_back(-1);
     }
     module.register_attribute("category_columns",
                               c10::ListType::create(c10::DictType::create(c10::StringType::get(), c10::IntType::get())),
                               std::move(category_columns));
     module.register_attribute("category_flag_columns", c10::ListType::ofInts(), std::move(category_flag_columns));
+    module.register_attribute("category_bucket_columns", c10::ListType::ofInts(), std::move(category_bucket_columns));
     module.register_attribute("category_positions", c10::ListType::ofInts(), std::move(category_positions));
     attribute(module, "number_names", raw.numbers);
     attribute(module, "category_names", raw.categories);

@@ -142,6 +142,13 @@ private:
         for (const std::string& category : categories) {
             expect(column_++, columns.at(category).toInt(), input["name"]);
         }
+        const std::int64_t bucket = archive_.hasattr("category_bucket_columns")
+                                        ? archive_.attr("category_bucket_columns").toList().get(i).toInt()
+                                        : -1; // not in archives of 0.1 and before
+        if (bucket >= 0) {
+            expect(column_++, bucket, input["name"]);
+            input["bucket"] = true;
+        }
         const std::int64_t flag = archive_.attr("category_flag_columns").toList().get(i).toInt();
         input.update({{"kind", "category"}, {"categories", categories}, {"missing_flag", flag >= 0}});
         if (flag >= 0) {

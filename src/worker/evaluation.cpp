@@ -27,11 +27,18 @@ std::int64_t rows_of_chunk(const Recipe& recipe, const Engine& engine) {
 
 } // namespace
 
-Evaluator::Evaluator(
-    Engine& engine, const ModelProgram& program, const Recipe& recipe, const Preprocessing& preprocessing, Ranks& ranks)
+Evaluator::Evaluator(Engine& engine,
+                     const ModelProgram& program,
+                     const Recipe& recipe,
+                     const Preprocessing& preprocessing,
+                     Ranks& ranks,
+                     bool pinned)
     : engine_{engine}, program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, task_{task_of(recipe)},
       outputs_{preprocessing.outputs()}, ranks_{ranks}, sequence_{recipe.data.text ? recipe.data.text->sequence : 0},
       chunk_rows_{rows_of_chunk(recipe, engine)} {
+    if (pinned) {
+        sum_over_ = sum_over_of(ranks);
+    }
     if (engine.reads_rows()) {
         buffer_.emplace(recipe, preprocessing, chunk_rows_, program.device());
     }
@@ -81,7 +88,7 @@ void Evaluator::with_predictions(const Matrix& matrix, std::span<const std::int6
     for_own_outputs(matrix, rows, [&](const Outputs& outputs, std::int64_t begin) {
         all.narrow(0, begin, outputs.values.size(0)).copy_(program_.finish(outputs.values));
     });
-    if (all.numel() > 0) {
+    if (all.numel() > 0 && !sum_over_) {
         ranks_.sum(all); // each prediction is zero at all ranks but one: the sum is exact
     }
     if (!matrix.held) {
@@ -99,7 +106,7 @@ std::vector<Score> Evaluator::scores(const Matrix& matrix, std::span<const std::
         return text_scores(matrix, rows);
     }
     std::vector<Score> scores;
-    with_predictions(matrix, rows, [&](const Predictions& made) { scores = scores_of(made); });
+    with_predictions(matrix, rows, [&](const Predictions& made) { scores = scores_of(made, sum_over_); });
     return scores;
 }
 
@@ -110,13 +117,19 @@ EvaluationResult Evaluator::evaluate(const char* model, const RowSet& set) {
         return result;
     }
     with_predictions(*set.matrix, set.rows, [&](const Predictions& made) {
-        result.scores = scores_of(made);
-        auto classes = class_results_of(made, preprocessing_.target.categories);
+        result.scores = scores_of(made, sum_over_);
+        auto classes = class_results_of(made, preprocessing_.target.categories, sum_over_);
         result.classes = std::move(classes.classes);
         result.confusion = std::move(classes.confusion);
         result.groups = group_scores(recipe_, preprocessing_, *set.matrix, set.rows, made);
     });
     return result;
+}
+
+SumOver sum_over_of(Ranks& ranks) {
+    return [&ranks](std::span<double> numbers) {
+        ranks.sum(at::from_blob(numbers.data(), {std::ssize(numbers)}, at::kDouble));
+    };
 }
 
 std::vector<float> targets_of(const Matrix& matrix, std::span<const std::int64_t> rows) {

@@ -4,6 +4,7 @@
 #include "model/messages.h"
 #include "worker/batch.h"
 #include "worker/engine.h"
+#include "worker/metrics.h"
 #include "worker/program.h"
 #include "worker/ranks.h"
 
@@ -24,12 +25,14 @@ struct RowSet {
 /// Evaluates a model through its engine. References outlive it. One thread; with several ranks, all call it alike.
 class Evaluator {
 public:
-    /// `program` turns the engine's outputs into what a consumer sees.
+    /// `program` turns the engine's outputs into what a consumer sees. `pinned`: the rows of each rank are its own, and
+    /// what it passes to the others are sums over them; the scores are those of all ranks' rows.
     Evaluator(Engine& engine,
               const ModelProgram& program,
               const Recipe& recipe,
               const Preprocessing& preprocessing,
-              Ranks& ranks);
+              Ranks& ranks,
+              bool pinned = false);
 
     /// Computes the scores on rows of `matrix`. Every rank predicts its part of the rows, all get all predictions and
     /// compute the same scores, so neither the scores nor what is decided by them depends on the shares. At a rank that
@@ -57,10 +60,14 @@ private:
     TaskKind task_;
     std::int64_t outputs_;
     Ranks& ranks_;
+    SumOver sum_over_;      ///< where the rows are pinned
     std::int64_t sequence_; ///< tokens of a sample; 0: rows of a table
     std::int64_t chunk_rows_;
     std::optional<BatchBuffer> buffer_; ///< where rows are read
 };
+
+/// Adds up numbers over all ranks, which outlive what is returned. It throws what the group throws.
+[[nodiscard]] SumOver sum_over_of(Ranks& ranks);
 
 /// Returns the targets of `rows`.
 [[nodiscard]] std::vector<float> targets_of(const Matrix& matrix, std::span<const std::int64_t> rows);

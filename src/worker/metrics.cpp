@@ -3,6 +3,7 @@
 #include "base/assert.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <optional>
@@ -10,13 +11,15 @@
 namespace muster::worker {
 namespace {
 
-std::vector<Score> regression_scores(const Predictions& made) {
-    const auto rows = static_cast<double>(made.target.size());
-    double absolute = 0.0;
-    double squared = 0.0;
-    double sum = 0.0;
-    double relative = 0.0;
-    double with_size = 0.0; // rows whose target is not 0
+void sum_up(const SumOver& sum_over, std::span<double> numbers) {
+    if (sum_over) {
+        sum_over(numbers);
+    }
+}
+
+std::vector<Score> regression_scores(const Predictions& made, const SumOver& sum_over) {
+    std::array<double, 6> sums{static_cast<double>(made.target.size())};
+    auto& [rows, absolute, squared, sum, relative, with_size] = sums; // the last: rows whose target is not 0
     for (std::size_t row = 0; row < made.target.size(); ++row) {
         const auto target = static_cast<double>(made.target[row]);
         const double error = made.values[row] - target;
@@ -28,11 +31,16 @@ std::vector<Score> regression_scores(const Predictions& made) {
             with_size += 1.0;
         }
     }
+    sum_up(sum_over, sums);
+    if (rows == 0.0) {
+        return {};
+    }
     const double mean = sum / rows;
     double spread = 0.0;
     for (const float target : made.target) {
         spread += (static_cast<double>(target) - mean) * (static_cast<double>(target) - mean);
     }
+    sum_up(sum_over, {&spread, 1});
     std::vector<Score> scores;
     if (spread > 0.0) {
         scores.push_back({"R2", 100.0 * (1.0 - squared / spread)});
@@ -109,7 +117,8 @@ public:
         return made_.values[row * outputs_ + in];
     }
 
-    [[nodiscard]] std::vector<Counts> counts() const {
+    /// Over all rows, of others too with `sum_over`.
+    [[nodiscard]] std::vector<Counts> counts(const SumOver& sum_over) const {
         std::vector<Counts> counts(classes_);
         for (std::size_t row = 0; row < rows(); ++row) {
             const std::size_t guessed = guess(row);
@@ -117,6 +126,16 @@ public:
             counts[guessed].predicted += 1.0;
             counts[is].actual += 1.0;
             counts[is].hit += guessed == is ? 1.0 : 0.0;
+        }
+        if (sum_over) {
+            std::vector<double> numbers;
+            for (const Counts& of_class : counts) {
+                numbers.insert(numbers.end(), {of_class.hit, of_class.predicted, of_class.actual});
+            }
+            sum_over(numbers);
+            for (std::size_t index = 0; index < classes_; ++index) {
+                counts[index] = {numbers[3 * index], numbers[3 * index + 1], numbers[3 * index + 2]};
+            }
         }
         return counts;
     }
@@ -129,14 +148,14 @@ public:
             [&](std::size_t row) { return actual(row) == of; });
     }
 
-    /// In nats a row, of believed parts of at least `least`: what is sure and wrong would be infinite.
-    [[nodiscard]] double log_loss() const {
+    /// In nats, summed over the rows, of believed parts of at least `least`: what is sure and wrong would be infinite.
+    [[nodiscard]] double log_losses() const {
         constexpr double least = 1e-15;
         double sum = 0.0;
         for (std::size_t row = 0; row < rows(); ++row) {
             sum -= std::log(std::clamp(belief(row, actual(row)), least, 1.0));
         }
-        return sum / static_cast<double>(rows());
+        return sum;
     }
 
 private:
@@ -172,12 +191,19 @@ std::optional<double> mean_area(const Guesses& guesses, std::span<const Counts> 
     return areas > 0.0 ? std::optional{sum / areas} : std::nullopt;
 }
 
-std::vector<Score> classification_scores(const Predictions& made) {
+std::vector<Score> classification_scores(const Predictions& made, const SumOver& sum_over) {
     const Guesses guesses{made};
-    const auto counts = guesses.counts();
+    const auto counts = guesses.counts(sum_over);
     double right = 0.0;
+    double rows = 0.0;
     for (const Counts& of_class : counts) {
         right += of_class.hit;
+        rows += of_class.actual;
+    }
+    double losses = made.probabilities ? guesses.log_losses() : 0.0;
+    sum_up(sum_over, {&losses, 1});
+    if (rows == 0.0) {
+        return {};
     }
     // Two classes by one output: the second is the positive one.
     const bool positive_alone = made.outputs == 1;
@@ -185,17 +211,17 @@ std::vector<Score> classification_scores(const Predictions& made) {
     const auto percent = [&](auto value_of) {
         return positive_alone ? 100.0 * value_of(positive) : mean_percent(counts, value_of);
     };
-    std::vector<Score> scores{{"accuracy", 100.0 * right / static_cast<double>(guesses.rows())},
+    std::vector<Score> scores{{"accuracy", 100.0 * right / rows},
                               {"balanced_accuracy", mean_percent(counts, [](const Counts& c) { return c.recall(); })},
                               {"precision", percent([](const Counts& c) { return c.precision(); })},
                               {"recall", percent([](const Counts& c) { return c.recall(); })},
                               {"F1", percent([](const Counts& c) { return c.f1(); })}};
-    const auto area = positive_alone ? guesses.area(1) : mean_area(guesses, counts);
+    const auto area = sum_over ? std::nullopt : positive_alone ? guesses.area(1) : mean_area(guesses, counts);
     if (area) {
         scores.push_back({"AUC", 100.0 * *area});
     }
     if (made.probabilities) {
-        scores.push_back({"log_loss", guesses.log_loss()});
+        scores.push_back({"log_loss", losses / rows});
     }
     return scores;
 }
@@ -219,25 +245,26 @@ std::vector<std::size_t> reported_classes(std::span<const Counts> counts) {
 
 } // namespace
 
-std::vector<Score> scores_of(const Predictions& predictions) {
+std::vector<Score> scores_of(const Predictions& predictions, const SumOver& sum_over) {
     MUSTER_ASSERT(predictions.values.size() ==
                   predictions.target.size() * static_cast<std::size_t>(predictions.outputs));
-    if (predictions.target.empty()) {
+    if (predictions.target.empty() && !sum_over) {
         return {};
     }
     MUSTER_ASSERT(predictions.task != TaskKind::language); // Evaluator sums those up as they come
-    return predictions.task == TaskKind::regression ? regression_scores(predictions)
-                                                    : classification_scores(predictions);
+    return predictions.task == TaskKind::regression ? regression_scores(predictions, sum_over)
+                                                    : classification_scores(predictions, sum_over);
 }
 
-ClassResults class_results_of(const Predictions& predictions, std::span<const std::string> names) {
+ClassResults
+class_results_of(const Predictions& predictions, std::span<const std::string> names, const SumOver& sum_over) {
     const bool tells_classes = predictions.task == TaskKind::binary || predictions.task == TaskKind::multiclass;
-    if (!tells_classes || predictions.target.empty()) {
+    if (!tells_classes || (predictions.target.empty() && !sum_over)) {
         return {};
     }
     const Guesses guesses{predictions};
     MUSTER_ASSERT(names.size() == guesses.classes());
-    const auto counts = guesses.counts();
+    const auto counts = guesses.counts(sum_over);
     ClassResults results;
     for (const std::size_t index : reported_classes(counts)) {
         const Counts& own = counts[index];
@@ -246,15 +273,23 @@ ClassResults class_results_of(const Predictions& predictions, std::span<const st
                            .scores = {{"precision", 100.0 * own.precision()},
                                       {"recall", 100.0 * own.recall()},
                                       {"F1", 100.0 * own.f1()}}};
-        if (const auto area = guesses.area(index)) {
+        if (const auto area = sum_over ? std::nullopt : guesses.area(index)) {
             scores.scores.push_back({"AUC", 100.0 * *area});
         }
         results.classes.push_back(std::move(scores));
     }
     if (guesses.classes() <= confused_classes_max) {
-        results.confusion.assign(guesses.classes(), std::vector<std::int64_t>(guesses.classes(), 0));
+        const std::size_t classes = guesses.classes();
+        std::vector<double> cells(classes * classes, 0.0);
         for (std::size_t row = 0; row < guesses.rows(); ++row) {
-            results.confusion[guesses.actual(row)][guesses.guess(row)] += 1;
+            cells[guesses.actual(row) * classes + guesses.guess(row)] += 1.0;
+        }
+        sum_up(sum_over, cells);
+        for (std::size_t cell = 0; cell < cells.size(); ++cell) {
+            if (cell % classes == 0) {
+                results.confusion.emplace_back();
+            }
+            results.confusion.back().push_back(static_cast<std::int64_t>(cells[cell]));
         }
     }
     return results;

@@ -5,6 +5,7 @@
 #include "model/score.h"
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,11 +22,17 @@ struct Predictions {
     bool probabilities{true};         ///< of classes: values are probabilities; log_loss is of these alone
 };
 
+/// Adds up numbers over all functions, in place, where each has predictions for rows of its own; all call it alike,
+/// also one without rows. Empty: the predictions are for all rows.
+using SumOver = std::function<void(std::span<double>)>;
+
 /// Computes every metric that fits the task, in the order of the table of metrics. Percentages are 0 to 100 (R2 may be
 /// negative, MAPE any). Several classes: precision, recall, F1 and AUC (one against the rest) are means over the
 /// classes that occur, and so is balanced_accuracy, the mean recall, for two classes as well. Of MAPE rows with target
 /// 0 are left out. A value that is not defined (AUC of one class, R2 of a constant) is left out. No rows: no scores.
-[[nodiscard]] std::vector<Score> scores_of(const Predictions& predictions);
+/// With `sum_over` the scores are those of the rows of all, and the same at all; AUC is left out, for it takes more
+/// than sums.
+[[nodiscard]] std::vector<Score> scores_of(const Predictions& predictions, const SumOver& sum_over = {});
 
 /// Scores of each class and what was taken for what. Rows of `confusion` are classes as they are, columns as they were
 /// predicted.
@@ -40,6 +47,8 @@ inline constexpr std::size_t reported_classes_max = 64;
 
 /// Computes precision, recall, F1 and AUC of each class against the rest. `names` has one name for each class; of more
 /// than reported_classes_max classes those that occur most. Of a regression: nothing.
-[[nodiscard]] ClassResults class_results_of(const Predictions& predictions, std::span<const std::string> names);
+/// `sum_over` as above.
+[[nodiscard]] ClassResults
+class_results_of(const Predictions& predictions, std::span<const std::string> names, const SumOver& sum_over = {});
 
 } // namespace muster::worker

@@ -51,6 +51,9 @@ Result<void> check_order(const TrainingOrder& order) {
     if (auto checked = check_state_shares(order.state_shares); !checked) {
         return checked;
     }
+    if (order.layout == DataLayout::pinned && (!order.stages.empty() || state_is_sharded(order.state_shares))) {
+        return Error{ErrorCode::invalid_argument, "the plan cuts the model or its state, but rows are pinned"};
+    }
     return order.stages.empty() ? Result<void>{} : check_stages(order, members);
 }
 

@@ -6,6 +6,7 @@
 #include "model/stage.h"
 #include "worker/batch.h"
 #include "worker/engine.h"
+#include "worker/loss.h"
 #include "worker/optimizer.h"
 #include "worker/program.h"
 #include "worker/ranks.h"

@@ -38,6 +38,10 @@ std::vector<float> encode(const Preprocessing& preprocessing,
             for (const std::string& known : input.categories) {
                 row.push_back(raw == known ? 1.0F : 0.0F);
             }
+            if (input.bucket) {
+                row.push_back(!missing && std::ranges::find(input.categories, raw) == input.categories.end() ? 1.0F
+                                                                                                             : 0.0F);
+            }
         }
         if (input.missing_flag) {
             row.push_back(missing ? 1.0F : 0.0F);
@@ -50,7 +54,11 @@ Preprocessing mixed_inputs() {
     return {.inputs = {{.name = "speed", .fill = 3.5, .mean = 3.0, .scale = 2.0, .missing_flag = true},
                        {.name = "cell", .kind = ColumnKind::category, .categories = {"a", "b", "c"}},
                        {.name = "load", .mean = -10.0, .scale = 0.25},
-                       {.name = "band", .kind = ColumnKind::category, .categories = {"n78"}, .missing_flag = true}},
+                       {.name = "band",
+                        .kind = ColumnKind::category,
+                        .categories = {"n78"},
+                        .bucket = true,
+                        .missing_flag = true}},
             .target = {.name = "delay", .mean = 40.0, .scale = 8.0}};
 }
 
@@ -149,7 +157,7 @@ TEST(ModelProgram, has_the_same_weights_for_the_same_seed_in_both_number_types) 
     auto first = ModelProgram::build(recipe, preprocessing);
     auto second = ModelProgram::build(recipe, preprocessing);
     EXPECT_EQ(first->parameters_digest(), second->parameters_digest());
-    EXPECT_EQ(first->parameter_count(), 8 * 7 + 7 + 7 * 3 + 3 + 3 + 1);
+    EXPECT_EQ(first->parameter_count(), 9 * 7 + 7 + 7 * 3 + 3 + 3 + 1);
     recipe.number_type = NumberType::fp64;
     auto wide = ModelProgram::build(recipe, preprocessing);
     for (std::size_t i = 0; i < wide->parameters().size(); ++i) {

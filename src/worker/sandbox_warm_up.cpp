@@ -1,5 +1,6 @@
 #include "worker/sandbox_warm_up.h"
 
+#include "base/digest.h"
 #include "base/fd.h"
 #include "collective/group.h"
 #include "process_group/backend.h"
@@ -248,6 +249,7 @@ Result<void> warm_up_alone() {
 Result<void> warm_up_archives() {
     return guarded([]() -> Result<void> {
         prepare_thread(1);
+        (void)sha256_hex(""); // OpenSSL reads its settings with its first digest; a recipe in a model has one
         return look_at_archives();
     });
 }

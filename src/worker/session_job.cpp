@@ -245,6 +245,7 @@ private:
             }
         }
         order.micro_rows = roster.micro_rows;
+        order.layout = roster.layout;
         order.requirements = committed_.order.requirements;
         order.progress = [this, generation = committed_.order.roster.generation](const Progress& progress) {
             auto named = progress;

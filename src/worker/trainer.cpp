@@ -2,12 +2,15 @@
 
 #include "base/digest.h"
 #include "model/state_shares.h"
+#include "wire/preprocessing.h"
 #include "worker/baselines.h"
 #include "worker/class_weights.h"
 #include "worker/data_parallel.h"
 #include "worker/early_stopping.h"
 #include "worker/evaluation.h"
 #include "worker/order_check.h"
+#include "worker/pinned_baselines.h"
+#include "worker/pinned_parallel.h"
 #include "worker/pipeline.h"
 #include "worker/ranks.h"
 #include "worker/used_rows.h"
@@ -32,6 +35,24 @@ std::vector<std::int64_t> shares_of(const TrainingOrder& order) {
     return shares;
 }
 
+/// Pinned rows: how many of each kind there are over all members.
+struct PinnedCounts {
+    std::vector<std::int64_t> training; ///< by rank
+    std::int64_t validation{};
+    std::int64_t test{};
+};
+
+PinnedCounts count_pinned(Ranks& ranks, const UsedRows& used) {
+    const auto members = static_cast<std::int64_t>(ranks.size());
+    at::Tensor counts = at::zeros({members + 2}, at::kLong);
+    counts[static_cast<std::int64_t>(ranks.rank())] = std::ssize(used.split.training);
+    counts[members] = std::ssize(used.split.validation);
+    counts[members + 1] = std::ssize(used.test);
+    ranks.sum(counts);
+    const auto* all = counts.const_data_ptr<std::int64_t>();
+    return {{all, all + members}, all[members], all[members + 1]};
+}
+
 /// A training under way.
 class Training {
 public:
@@ -42,16 +63,25 @@ public:
              const TrainingOrder& order)
         : program_{program}, recipe_{recipe}, preprocessing_{preprocessing}, matrices_{matrices}, order_{order},
           ranks_{order.group, shares_of(order)}, used_{used_rows(recipe, matrices, ranks_, !order.stages.empty())},
-          training_rows_{std::ssize(used_.split.training)}, steps_{recipe.epochs *
-                                                                   batches_per_epoch(training_rows_, ranks_.batch())} {}
+          training_rows_{std::ssize(used_.split.training)} {
+        if (order.layout == DataLayout::pinned) {
+            counts_ = count_pinned(ranks_, used_);
+            pinned_.emplace(counts_.training, ranks_.batch());
+            training_rows_ = pinned_->total();
+        }
+        steps_ = recipe.epochs * batches_per_epoch(training_rows_, ranks_.batch());
+    }
 
     Result<Done> run() {
         if (!ranks_.agree(fingerprint())) {
             return Error{ErrorCode::conflict, "the members do not train on the same data with the same plan"};
         }
+        if (auto checked = pinned_ ? pinned_->check(ranks_.shares()) : Result<void>{}; !checked) {
+            return std::move(checked).error();
+        }
         const auto engine = make_engine();
-        Evaluator evaluator{*engine, program_, recipe_, preprocessing_, ranks_};
-        if (recipe_.early_stopping && !used_.split.validation.empty()) {
+        Evaluator evaluator{*engine, program_, recipe_, preprocessing_, ranks_, pinned_.has_value()};
+        if (recipe_.early_stopping && validates()) {
             stopping_.emplace(recipe_, program_, ranks_, order_.best_weights);
         }
         for (std::int64_t epoch = 0; epoch < recipe_.epochs && !done_.stopped_early; ++epoch) {
@@ -73,6 +103,9 @@ private:
                 program_, recipe_, preprocessing_, ranks_, order_.stages, order_.micro_rows, steps_);
         }
         ranks_.copy_from_first(program_.parameters());
+        if (pinned_) {
+            return std::make_unique<PinnedParallel>(program_, recipe_, preprocessing_, ranks_, *pinned_, steps_);
+        }
         const std::vector<float> targets = targets_of(matrices_.train, used_.split.training);
         return std::make_unique<DataParallel>(program_,
                                               recipe_,
@@ -109,8 +142,9 @@ private:
             shares.update(std::as_bytes(std::span{&stage.first_block, 1}));
             shares.update(std::as_bytes(std::span{&stage.blocks, 1}));
         }
-        return {matrices_.train.rows,
-                matrices_.test.rows,
+        const Preprocessing& how = preprocessing_; // of pinned rows it is all that members have in common
+        return {pinned_ ? pinned_->total() : matrices_.train.rows,
+                pinned_ ? number(sha256_hex(wire::to_json(how).dump())) : matrices_.test.rows,
                 matrices_.train.columns,
                 order_.stages.empty() ? program_.parameter_count() : order_.micro_rows,
                 steps_,
@@ -127,10 +161,11 @@ private:
                 shift_of_epoch(used_.split, matrices_.train.rows, recipe_.data.text->sequence, recipe_.seed, epoch);
             std::ranges::for_each(order_of_epoch_, [shift](std::int64_t& first) { first += shift; });
         }
-        shuffle_for_epoch(order_of_epoch_, recipe_.seed, epoch);
+        shuffle_for_epoch(order_of_epoch_, pinned_ ? seed_of_member(recipe_.seed, ranks_.rank()) : recipe_.seed, epoch);
         const std::int64_t batches = batches_per_epoch(training_rows_, ranks_.batch());
         for (std::int64_t index = 0; index < batches; ++index) {
-            const Interval whole = global_batch(training_rows_, ranks_.batch(), index);
+            const Interval whole =
+                pinned_ ? pinned_->piece(ranks_.rank(), index) : global_batch(training_rows_, ranks_.batch(), index);
             const std::span<const std::int64_t> rows = std::span{order_of_epoch_}.subspan(
                 static_cast<std::size_t>(whole.begin), static_cast<std::size_t>(whole.size()));
             const StepOutcome outcome = engine.step(matrices_.train, rows, order_.stop.stop_requested());
@@ -159,7 +194,7 @@ private:
     }
 
     void finish_epoch(Evaluator& evaluator, std::int64_t epoch) {
-        if (!used_.split.validation.empty()) {
+        if (validates()) {
             const SteadyTime begin = std::chrono::steady_clock::now();
             const double waited = ranks_.wait_seconds();
             validation_ = evaluator.scores(matrices_.train, used_.split.validation);
@@ -174,6 +209,9 @@ private:
         }
         report(epoch, std::chrono::steady_clock::now());
     }
+
+    [[nodiscard]] bool validates() const { return pinned_ ? counts_.validation > 0 : !used_.split.validation.empty(); }
+    [[nodiscard]] bool tests() const { return pinned_ ? counts_.test > 0 : matrices_.test.rows > 0; }
 
     /// Whether the validation scores are what was asked for. The first member says so to all: some may not know them.
     bool enough() {
@@ -216,16 +254,19 @@ private:
     /// Rows to be scored for the report. A sample of the training rows is fixed by the seed, not by the shares.
     std::vector<RowSet> row_sets() const {
         std::vector<std::int64_t> sample = used_.split.training;
-        const auto most = static_cast<std::size_t>(scored_rows_max(recipe_));
+        auto most = static_cast<std::size_t>(scored_rows_max(recipe_));
+        if (pinned_ && static_cast<std::size_t>(training_rows_) > most) { // each member's part of the sample
+            most = most * sample.size() / static_cast<std::size_t>(training_rows_);
+        }
         if (sample.size() > most) {
             shuffle_for_epoch(sample, recipe_.seed, 0);
             sample.resize(most);
         }
         std::vector<RowSet> sets{{"training", &matrices_.train, std::move(sample)}};
-        if (!used_.split.validation.empty()) {
+        if (validates()) {
             sets.push_back({"validation", &matrices_.train, used_.split.validation});
         }
-        if (matrices_.test.rows > 0) {
+        if (tests()) {
             sets.push_back({"test", &matrices_.test, used_.test});
         }
         return sets;
@@ -239,9 +280,16 @@ private:
         }
         done_.parameters_digest = engine.parameters_digest();
         done_.state_bytes = engine.state_bytes();
+        std::vector<EvaluationResult> others;
+        if (pinned_) {
+            others = pinned_baselines(
+                recipe_, preprocessing_, matrices_.train, used_.split.training, sets, sum_over_of(ranks_));
+        }
         // Rank 0 goes on alone: nothing after this line is collective.
         if (ranks_.rank() == 0) {
-            auto others = baselines(recipe_, preprocessing_, matrices_.train, used_.split.training, sets);
+            if (!pinned_) {
+                others = baselines(recipe_, preprocessing_, matrices_.train, used_.split.training, sets);
+            }
             results.insert(results.end(), others.begin(), others.end());
             done_.evaluations = std::move(results);
             done_.preprocessing = preprocessing_;
@@ -259,8 +307,10 @@ private:
     const TrainingOrder& order_;
     Ranks ranks_;
     UsedRows used_;
+    PinnedCounts counts_;              ///< of pinned rows
+    std::optional<PinnedRows> pinned_; ///< the layout
     std::int64_t training_rows_;
-    std::int64_t steps_;
+    std::int64_t steps_{};
     std::vector<std::int64_t> order_of_epoch_;
     std::vector<Score> validation_;
     std::optional<EarlyStopping> stopping_;

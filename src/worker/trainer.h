@@ -1,4 +1,4 @@
-/// Trains a model alone or with others, in layout "whole": data parallelism, or a pipeline of its stages.
+/// Trains a model alone or with others: data parallelism, or a pipeline of its stages.
 #pragma once
 
 #include "base/clock.h"
@@ -23,11 +23,12 @@ namespace muster::worker {
 struct TrainingOrder {
     c10::intrusive_ptr<c10d::ProcessGroup> group{}; ///< null: one function alone
     std::vector<std::int64_t> batch_rows{};         ///< by rank: rows of each full global batch; 0 is allowed
-    std::vector<double> state_shares{}; ///< by rank: part of the optimizer's state; 1 for each, or none: all
-    std::vector<ModelStage> stages{};   ///< by rank, in the order of the chain, replica after replica; empty: data
-                                        ///< parallelism
-    std::int64_t micro_rows{};          ///< rows of a micro-batch, with stages
-    int best_weights{-1};               ///< file for recipe.early_stopping, see BestWeights
+    std::vector<double> state_shares{};   ///< by rank: part of the optimizer's state; 1 for each, or none: all
+    std::vector<ModelStage> stages{};     ///< by rank, in the order of the chain, replica after replica; empty: data
+                                          ///< parallelism
+    std::int64_t micro_rows{};            ///< rows of a micro-batch, with stages
+    DataLayout layout{DataLayout::whole}; ///< pinned: `matrices` are the member's own rows, and others have others
+    int best_weights{-1};                 ///< file for recipe.early_stopping, see BestWeights
     std::vector<PerformanceRequirement> requirements{}; ///< for recipe.stop_when_met
     std::function<void(const Progress&)> progress{};    ///< called on the training thread; job, generation left empty
     std::function<std::int64_t()> bytes_sent{};         ///< of the data plane since start; may be empty
@@ -40,6 +41,7 @@ struct TrainingOrder {
 /// done; all members must pass the same recipe, data, batch_rows, state_shares and stages. With stages `program` holds
 /// the own one, batch_rows are those of the member's replica, and where a replica begins is the data; the others' may
 /// be elsewhere (Matrix::held).
+/// In layout "pinned" batch_rows are in proportion to the members' own training rows (worker/pinned_rows.h).
 ///
 /// Returns Done without job, generation and model (the caller writes the archive); evaluations and preprocessing are
 /// filled at rank 0: "trained" and the baselines (worker/baselines.h) on "training", "validation" and "test" rows.

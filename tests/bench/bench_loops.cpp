@@ -153,7 +153,7 @@ double bare_seconds(const Problem& problem, Length length) {
             parameter.mutable_grad().reset();
         }
         worker::loss_part(
-            recipe.loss, program.forward(features.index_select(0, rows)), target.index_select(0, rows), recipe.batch)
+            {recipe.loss}, program.forward(features.index_select(0, rows)), target.index_select(0, rows), recipe.batch)
             .backward();
         optimizer.step();
     }

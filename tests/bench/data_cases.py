@@ -3,14 +3,17 @@ import contextlib
 import json
 import pathlib
 import random
+import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 
+import numpy
 import pyarrow.csv
 
-from measure import BIN, ROOT, Row
+from measure import BENCH, BIN, ROOT, Row, in_turns, run_json
 from models_cases import example
 
 EXAMPLES = ROOT / "examples"
@@ -92,4 +95,63 @@ def quality():
               report["metrics"]["test"]["accuracy"], "%", "logistic regression", 89.4, value_at_least=99.5)
 
 
-GROUPS = {"reading": reading, "quality": quality}
+def trees_quality():
+    """Boosted trees on the same data."""
+    housing = EXAMPLES / "housing"
+    report, seconds = example(housing / "housing-trees.yaml", {f"housing/{part}": housing / f"{part}.csv.gz" for part in ("train", "test")})
+    yield Row(f"housing, gbdt: R2 on the test rows ({seconds:.0f} s)", report["metrics"]["test"]["R2"], "%", "ridge", 64.6,
+              value_at_least=82.0)
+    attacks = EXAMPLES / "intrusion"
+    report, seconds = example(attacks / "intrusion-trees.yaml",
+                              {"intrusion/train": attacks / "train", "intrusion/test": attacks / "test.csv.gz"})
+    yield Row(f"intrusion, gbdt on the columns that give nothing away: accuracy on the test rows ({seconds:.0f} s)",
+              report["metrics"]["test"]["accuracy"], "%", "logistic regression", 89.4, value_at_least=99.8)
+    lte = EXAMPLES / "lte-kpi"
+    report, seconds = example(lte / "lte-drop-rate-trees.yaml", {f"lte-kpi/{part}": lte / f"{part}.csv.gz" for part in ("train", "test")})
+    yield Row(f"lte-kpi, gbdt, drop rate one hour ahead: MAE on 2019 ({seconds:.0f} s)", report["metrics"]["test"]["MAE"], "%",
+              "ridge on 25 lags, the last week and the calendar", 0.0070, value_at_most=0.0060)
+
+
+TREE_ROWS, TREE_COLUMNS, TREES = 500_000, 40, 20
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as open_ones:
+        sockets = [open_ones.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def plain_trees(table, members):
+    """Seconds of a tree of plain LightGBM, alone or over its own sockets without TLS."""
+    command = [sys.executable, BENCH / "plain_lightgbm.py", table, str(TREE_COLUMNS), str(TREES)]
+    ports = ",".join(map(str, free_ports(members)))
+    more = [[]] if members == 1 else [[str(rank), ports] for rank in range(members)]
+    programs = [subprocess.Popen([*command, *each], stdout=subprocess.PIPE, text=True) for each in more]
+    answers = [json.loads(program.communicate(timeout=600)[0].splitlines()[-1]) for program in programs]
+    return max(answer["seconds_per_tree"] for answer in answers)
+
+
+def tree_speed():
+    """l2 on a large table: over mutual TLS against LightGBM's sockets, and against one thread."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        table = pathlib.Path(folder) / "table.f32"
+        numbers = numpy.random.default_rng(1)
+        inputs = numbers.normal(size=(TREE_ROWS, TREE_COLUMNS)).astype(numpy.float32)
+        target = inputs[:, 0] * inputs[:, 1] + numpy.sin(3 * inputs[:, 2]) + (inputs[:, 3] > 0.5) + 0.3 * numbers.normal(size=TREE_ROWS)
+        numpy.concatenate([inputs, target[:, None].astype(numpy.float32)], axis=1).tofile(table)
+
+        def ours(members):
+            return run_json(BIN / "muster-bench", "trees", "--table", table, "--columns", TREE_COLUMNS, "--members", members,
+                            "--trees", TREES)["seconds_per_tree"]
+        two, sockets, one, plain = in_turns(3, lambda: ours(2), lambda: plain_trees(table, 2), lambda: ours(1),
+                                            lambda: plain_trees(table, 1))
+    yield Row("gbdt l2, 500,000 x 40, two functions over mutual TLS", 1 / two, "trees/s", "LightGBM's own sockets, plain",
+              1 / sockets, ratio_at_least=0.85)
+    yield Row("gbdt l2, 500,000 x 40, two functions over mutual TLS", 1 / two, "trees/s", "one function, one thread", 1 / one,
+              ratio_at_least=1.6)
+    yield Row("gbdt l2, 500,000 x 40, one function, one thread", 1 / one, "trees/s", "plain LightGBM, one thread", 1 / plain)
+
+
+GROUPS = {"reading": reading, "quality": quality, "trees": trees_quality, "tree-speed": tree_speed}

@@ -230,7 +230,8 @@ def sharded():
 def example(file, sources):
     """Trains an example's recipe on two functions of one core: its report, and the seconds it took."""
     recipe = yaml.safe_load(file.read_text())
-    recipe["optimizer"]["learning_rate"] = float(recipe["optimizer"]["learning_rate"])  # YAML 1.1: a text
+    if "optimizer" in recipe:
+        recipe["optimizer"]["learning_rate"] = float(recipe["optimizer"]["learning_rate"])  # YAML 1.1: a text
     with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
         site = harness.Site(pathlib.Path(folder) / "site", sources, producer={"times": {}})
         try:

@@ -1,6 +1,8 @@
-/// muster-bench bare|trainer|group|equality --matrix FOLDER --recipe FILE: one measurement, one JSON line.
+/// muster-bench bare|trainer|group|equality --matrix FOLDER --recipe FILE, muster-bench trees --table FILE: one
+/// measurement, one JSON line.
 #include "base/file.h"
 #include "bench_loops.h"
+#include "bench_trees.h"
 #include "wire/document.h"
 #include "wire/preprocessing.h"
 #include "wire/recipe.h"
@@ -27,6 +29,7 @@ struct Arguments {
     std::vector<std::int64_t> shares; ///< of group; default: two equal ones
     bench::Length length;
     int threads{1};
+    bench::TreeTask trees;
 };
 
 template <typename T>
@@ -50,6 +53,9 @@ bench::Problem load(const Arguments& arguments) {
 }
 
 json measure(const Arguments& arguments) {
+    if (arguments.what == "trees") {
+        return bench::time_trees(arguments.trees);
+    }
     bench::Problem problem = load(arguments);
     const std::int64_t batch = problem.recipe.batch;
     const auto rate = [&](double seconds) {
@@ -86,15 +92,19 @@ int main(int argc, char** argv) {
     Arguments arguments;
     program.add_option("what", arguments.what)
         ->required()
-        ->check(CLI::IsMember({"bare", "trainer", "group", "equality"}));
-    program.add_option("--matrix", arguments.matrix, "folder that muster-data left")->required();
-    program.add_option("--recipe", arguments.recipe, "recipe; its model and batch are replaced")->required();
+        ->check(CLI::IsMember({"bare", "trainer", "group", "equality", "trees"}));
+    program.add_option("--matrix", arguments.matrix, "folder that muster-data left");
+    program.add_option("--recipe", arguments.recipe, "recipe; its model and batch are replaced");
     program.add_option("--hidden", arguments.hidden, "units of each hidden layer")->delimiter(',');
     program.add_option("--batch", arguments.batch, "rows of a step, over all functions");
     program.add_option("--shares", arguments.shares, "rows of each function")->delimiter(',');
     program.add_option("--warm-up", arguments.length.warm_up, "steps before the timed ones");
     program.add_option("--steps", arguments.length.steps, "timed steps");
     program.add_option("--threads", arguments.threads, "of each process");
+    program.add_option("--table", arguments.trees.file, "of trees: float32 [rows, columns + 1], the target last");
+    program.add_option("--columns", arguments.trees.columns, "of trees: inputs");
+    program.add_option("--members", arguments.trees.members, "of trees: over mutual TLS, one thread each");
+    program.add_option("--trees", arguments.trees.trees, "of trees: timed ones");
     CLI11_PARSE(program, argc, argv);
     try {
         fmt::print("{}\n", measure(arguments).dump());

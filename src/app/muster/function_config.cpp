@@ -27,6 +27,7 @@ function::Policy policy_of(wire::Fields fields, wire::Fields& parent) {
     policy.inferences = fields.texts("inference_names");
     policy.peers = fields.texts("peers");
     policy.users_models = fields.boolean("users_models", policy.users_models);
+    policy.group_rows_min = fields.integer("group_rows_min", 1, 1'000'000'000, policy.group_rows_min);
     policy.lease_seconds_max = fields.integer("lease_seconds_max", 5, 86'400, policy.lease_seconds_max);
     parent.absorb(std::move(fields));
     return policy;
@@ -60,7 +61,11 @@ data_of(std::vector<wire::Fields> rows, const fs::path& folder, wire::Fields& pa
     for (wire::Fields& row : rows) {
         function::CatalogueEntry entry{.name = row.text("name"),
                                        .file = relative_to(folder, row.text("file")),
-                                       .may_leave = row.boolean("may_leave", false)};
+                                       .may_leave = row.boolean("may_leave", false),
+                                       .pinned = row.boolean("pinned", false)};
+        if (entry.pinned && entry.may_leave) {
+            row.fail("may_leave", "rows that are pinned stay here");
+        }
         for (const auto& other : entries) {
             if (other.name == entry.name) {
                 row.fail("name", "stands in the catalogue a second time");

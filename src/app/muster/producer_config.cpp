@@ -71,6 +71,7 @@ void read_times(wire::Fields fields, producer::Settings& settings, wire::Fields&
     read_seconds(fields, "calibrate_wait_seconds", settings.calibrate_wait, 1, day_seconds);
     read_seconds(fields, "commit_wait_seconds", settings.commit_wait, 1, hour);
     read_seconds(fields, "agreement_wait_max_seconds", settings.agreement_wait_max, 1, 30 * day_seconds);
+    read_seconds(fields, "holder_wait_seconds", settings.holder_wait_max, 1, 30 * day_seconds);
     read_seconds(fields, "gather_wait_seconds", settings.gather_wait, 0, hour);
     read_seconds(fields, "lease_seconds", settings.lease, 10, hour);
     read_seconds(fields, "reconnect_wait_seconds", settings.reconnect_wait, 1, day_seconds);
@@ -116,6 +117,10 @@ Result<ProducerConfig> read_producer_config(const fs::path& file) {
     config.policy = relative_to(folder, fields.text("policy"));
     config.settings.notification_recipients = fields.texts("notification_recipients");
     config.settings.split_allowed_by_default = fields.boolean("split_allowed_by_default", true);
+    config.settings.missing_rows = fields.choice<producer::MissingRows>(
+        "missing_rows",
+        {{"wait", producer::MissingRows::wait}, {"go_on", producer::MissingRows::go_on}},
+        config.settings.missing_rows);
     read_managed(fields.child("managed"), config.settings, fields);
     read_priorities(fields.child("priority"), config.settings, fields);
     read_times(fields.child("times"), config.settings, fields);

@@ -1,5 +1,6 @@
 /// muster-data: encodes a source for training, once, without network. See data/prepare.h.
 #include "base/file.h"
+#include "data/gather.h"
 #include "data/inspect.h"
 #include "data/prepare.h"
 #include "sandbox.h"
@@ -26,8 +27,8 @@ constexpr int exit_wrong_input = 4; ///< the same input will be wrong again
 struct Arguments {
     std::string request;
     std::string cache;
-    std::string inspect;    ///< in place of both
-    std::string csv{"{}"};  ///< JSON as data.csv of a recipe
+    std::string inspect;   ///< in place of both
+    std::string csv{"{}"}; ///< JSON as data.csv of a recipe
     std::string target;
     std::uint64_t memory_bytes{4ULL << 30U};
     muster::data::Settings settings;
@@ -68,7 +69,8 @@ muster::Result<nlohmann::json> inspect(const Arguments& arguments) {
     return muster::data::inspect(arguments.inspect, *csv, arguments.target, arguments.settings);
 }
 
-muster::Result<muster::data::Published> run(const Arguments& arguments) {
+/// The line for stdout.
+muster::Result<nlohmann::json> run(const Arguments& arguments) {
     const auto text = muster::read_file(arguments.request);
     if (!text) {
         return text.error();
@@ -84,7 +86,19 @@ muster::Result<muster::data::Published> run(const Arguments& arguments) {
     if (auto confined = muster::app::confine(arguments.memory_bytes); !confined) {
         return std::move(confined).error();
     }
-    return muster::data::prepare(*request, arguments.cache, arguments.settings);
+    if (request->group_rows_min > 0) {
+        const auto statistics =
+            muster::data::gather(request->train, request->recipe, request->group_rows_min, arguments.settings);
+        if (!statistics) {
+            return statistics.error();
+        }
+        return nlohmann::json{{"statistics", muster::wire::to_json(*statistics)}};
+    }
+    const auto published = muster::data::prepare(*request, arguments.cache, arguments.settings);
+    if (!published) {
+        return published.error();
+    }
+    return nlohmann::json{{"folder", published->folder.string()}, {"info", muster::wire::to_json(published->info)}};
 }
 
 } // namespace
@@ -93,9 +107,9 @@ int main(int argc, char** argv) {
     Arguments arguments;
     CLI::App program{"Encodes a CSV source for training. Example:\n"
                      "  muster-data --request request.json --cache /var/lib/muster/matrices"};
-    program
-        .add_option(
-            "--request", arguments.request, "JSON file: {\"train\": path, \"test\": path or null, \"recipe\": {...}}");
+    program.add_option("--request",
+                       arguments.request,
+                       "JSON file: {\"train\": path, \"test\": path or null, \"recipe\": {...}}; see api/matrix.md");
     program.add_option("--cache", arguments.cache, "folder of encoded matrices");
     program.add_option("--inspect", arguments.inspect, "a source to look at, in place of --request and --cache");
     program.add_option("--csv", arguments.csv, "with --inspect: JSON as data.csv of a recipe");
@@ -106,6 +120,11 @@ int main(int argc, char** argv) {
         ->check(CLI::Range(1, 1 << 21));
     program.add_option("--categories-max", arguments.settings.categories_max, "different values of a category column")
         ->capture_default_str();
+    program
+        .add_option("--counted-max",
+                    arguments.settings.counted_max,
+                    "different values of a column that are counted to find the most frequent ones")
+        ->check(CLI::Range{1, 100'000'000});
     program.add_option("--source-bytes-max", arguments.settings.source_bytes_max, "bytes of a source, uncompressed")
         ->capture_default_str();
     program
@@ -137,13 +156,11 @@ int main(int argc, char** argv) {
             std::cout << found->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
             return exit_done;
         }
-        const auto published = run(arguments);
-        if (!published) {
-            return fail(published.error());
+        const auto line = run(arguments);
+        if (!line) {
+            return fail(line.error());
         }
-        const nlohmann::json line{{"folder", published->folder.string()},
-                                  {"info", muster::wire::to_json(published->info)}};
-        std::cout << line.dump() << std::endl;
+        std::cout << line->dump() << std::endl;
         return exit_done;
     } catch (const std::bad_alloc&) {
         return fail({muster::ErrorCode::resource_exhausted, "memory ran out; raise --memory-limit", "--memory-limit"});
