@@ -154,6 +154,20 @@ def test_help_has_examples_and_is_quick():
 # Recipes, models, keys.
 
 
+def test_a_recipe_is_shown_as_it_may_be_added_again(site, tmp_path):
+    shown = site.run("recipe", "show", "tiny")
+    assert shown.returncode == 0, shown.stderr
+    first, text = shown.stdout.split("\n", 1)
+    known = site.run_json("recipe", "show", "tiny")
+    assert first == f"# tiny@{known['digest']}, added by {known['added_by']}"
+    (tmp_path / "again.yaml").write_text(text)
+    done = muster("recipe", "check", tmp_path / "again.yaml", "--output", "json")
+    assert json.loads(done.stdout)["digest"] == known["digest"], done.stderr
+    assert site.run_json("recipe", "show", f"tiny@{known['digest']}") == known
+    wrong = site.run("recipe", "show", "tini")
+    assert wrong.returncode == 4 and "tiny" in wrong.stderr, wrong.stderr
+
+
 def test_recipe_check_needs_no_producer(tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(recipe()))
     done = muster("recipe", "check", tmp_path / "r.json", "--output", "json")

@@ -6,6 +6,7 @@
 #include "app/muster/recipe_proposal.h"
 #include "app/muster/verbs.h"
 #include "app/muster/with_client.h"
+#include "link/url.h"
 #include "wire/document.h"
 #include "wire/recipe.h"
 
@@ -24,6 +25,7 @@ struct Options {
     std::string file{};
     std::string data{};
     std::string target{};
+    std::string name{};
     std::vector<std::string> allow_missing{};
 };
 
@@ -151,6 +153,28 @@ int list(Context& context) {
     });
 }
 
+/// Prints a recipe as it may be written to a file and added again; as JSON, with who added it and when.
+int show(Context& context, const Options& options) {
+    return with_client(context, [&](Client& client) -> int {
+        auto answer = client.call("GET", "/muster/v1/recipes/" + link::percent_encode(options.name));
+        if (!answer) {
+            return report(answer.error());
+        }
+        if (context.format == Format::json) {
+            print(context.format, answer->body, {});
+            return exit_done;
+        }
+        if (context.format == Format::table) {
+            fmt::print("# {}@{}, added by {}\n",
+                       answer->body.value("name", ""),
+                       answer->body.value("digest", ""),
+                       answer->body.value("added_by", ""));
+        }
+        fmt::print("{}", wire::to_yaml(answer->body.at("recipe")));
+        return exit_done;
+    });
+}
+
 void declare_isolation(CLI::App& verb, Options& options) {
     verb.add_option("--allow-missing-isolation",
                     options.allow_missing,
@@ -186,6 +210,12 @@ void add_recipe(Context& context) {
     from_verb->add_option("data", options->data, "a table: CSV, Parquet, Arrow IPC, or a folder of them")->required();
     from_verb->add_option("--target", options->target, "column to predict; not said: the last one that can be");
     from_verb->callback([&context, options] { context.action = [options] { return propose(*options); }; });
+    CLI::App* show_verb = verb->add_subcommand(
+        "show",
+        "a recipe of the producer, to be read or changed\nExample: muster recipe show ue-delay > ue-delay.yaml");
+    show_verb->add_option("name", options->name, "its name, or name@digest")->required();
+    show_verb->callback(
+        [&context, options] { context.action = [&context, options] { return show(context, *options); }; });
     CLI::App* list_verb = verb->add_subcommand("list", "recipes of the producer");
     list_verb->callback([&context] { context.action = [&context] { return list(context); }; });
 }
