@@ -32,8 +32,8 @@ public:
     /// Whether a job that needs the rows of all sites has lost one since they were asked; then the next round begins,
     /// and waits for it.
     bool lacks_rows(LiveJob& job);
-    /// A job on pinned rows whose site is lost while it trains: releases everybody, and evaluates again as soon as the
-    /// site is back. Without it, where `without` names it.
+    /// A job that has lost a member while it trains and can begin again: releases everybody, and evaluates again; of
+    /// pinned rows as soon as the site is back. Without those that `without` names.
     void suspend(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason);
     /// Releases everybody and waits: the consumer holds the job.
     void hold(LiveJob& job);

@@ -27,6 +27,11 @@ std::string who_is_gone(const std::vector<std::string>& members, const std::stri
     return itself ? dn : other != dn ? other : std::string{};
 }
 
+bool grows_trees(const Job& job) {
+    const auto model = job.recipe.find("model");
+    return model != job.recipe.end() && model->value("family", "") == "gbdt";
+}
+
 /// 99 at most: 100 is for what is published.
 int percentage_of(const std::map<std::string, Progress>& members) {
     double part = 0.0;
@@ -74,13 +79,15 @@ bool Training::step(LiveJob& job) {
     return false;
 }
 
-/// What a member that is gone means: of pinned rows it has some that nobody else has.
+/// What a member that is gone means: of pinned rows it has some that nobody else has; boosted trees of rows that all
+/// have are soon grown again by the others.
 void Training::lose(LiveJob& job, const std::string& dn, const std::string& reason) {
-    if (job.record.layout != DataLayout::pinned) {
+    const bool pinned = job.record.layout == DataLayout::pinned;
+    if (!pinned && !grows_trees(job.record)) {
         ending_.give_up(job, reason);
         return;
     }
-    const bool goes_on = desk_.settings.missing_rows == MissingRows::go_on;
+    const bool goes_on = !pinned || desk_.settings.missing_rows == MissingRows::go_on;
     rounds_.suspend(job,
                     goes_on ? std::map<std::string, Exclusion>{{dn, {"lost", reason}}}
                             : std::map<std::string, Exclusion>{},

@@ -51,6 +51,34 @@ TEST(Training, shows_progress_at_most_once_a_second) {
     EXPECT_GT(box.at("eta_seconds").get<double>(), 0.0);
 }
 
+TEST(Training, of_boosted_trees_begins_again_without_a_function_that_is_lost) {
+    TestFleet fleet;
+    fleet.start();
+    auto trees = TestFleet::recipe();
+    trees.erase("batch");
+    trees.erase("epochs");
+    trees["model"] = {{"family", "gbdt"}, {"trees", 50}};
+    trees["distribution"] = {{"strategy", "data_parallel"}};
+    ASSERT_TRUE(fleet.producer->services().add_recipe({{"recipe", trees}, {"replace", true}}, "admin").ok());
+    for (int i = 1; i <= 3; ++i) {
+        fleet.add(i).finishes = false;
+        fleet.connect(TestFleet::name(i));
+    }
+    fleet.train();
+    EXPECT_EQ(fleet.progress().value("status", ""), "RUNNING") << fleet.progress().dump();
+    EXPECT_EQ(fleet.attributes(TestFleet::dn("MLTrainingProcess")).value("terminationConditions", ""), "trees=50");
+    fleet.functions.at(second).held.reset();
+    fleet.lose(second);
+    for (auto& [dn, function] : fleet.functions) {
+        function.finishes = true;
+    }
+    fleet.pass(fleet.settings.reconnect_wait + seconds{1});
+    EXPECT_EQ(fleet.status(), "FINISHED") << fleet.progress().dump();
+    const auto members = fleet.box(TestFleet::dn("MLTrainingReport"), "participants").at("participants");
+    EXPECT_EQ(members.size(), 2U) << members.dump();
+    EXPECT_EQ(fleet.leases(), 0U);
+}
+
 TEST(Training, a_failed_function_ends_the_job_with_its_reason) {
     RunningJob fleet;
     const TestFunction& function = fleet.functions.at(second);

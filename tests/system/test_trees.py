@@ -2,12 +2,14 @@
 import csv
 import json
 import math
+import os
+import signal
 
 import lightgbm
 import numpy
 import pytest
 
-from harness import request_attributes, request_dn
+from harness import function_dn, request_attributes, request_dn
 
 HISTORY = {"group": "drive", "value": "delay", "now": "sent", "known_at": "back", "last": 3}
 
@@ -111,3 +113,19 @@ def test_weights_are_nothing_that_trees_have(site, together):
     assert done.returncode == 4
     assert "boosted trees" in done.stderr, done.stderr
 
+
+def test_the_others_grow_the_trees_when_a_function_is_lost(site):
+    site.add_recipe(trees_recipe("lost-trees", "big/train", "delay", trees=3000, model={"learning_rate": 0.01},
+                                 data={"exclude": ["run"]}))
+    site.submit("lost", aIMLInferenceName="muster:lost-trees")
+    site.wait_training("lost")
+    victim, worker = next((name, pid) for name, program in site.functions.items()
+                          for pid in program.children("muster-worker"))
+    os.kill(worker, signal.SIGKILL)
+    site.wait_status("lost", "FINISHED")
+    site.wait_connected()
+    report = site.run_json("report", "lost")
+    assert len(report["participants"]) == 2 and function_dn(victim) not in json.dumps(report["participants"])
+    path = site.folder / "lost.txt"
+    site.run_json("model", "export", "lost", "--out", path)
+    assert read_model(path)[0].num_trees() == 3000
