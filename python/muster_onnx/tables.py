@@ -26,7 +26,8 @@ def checked_input(each):
         pass
     elif good and each.get("kind") == "category":
         categories = each.get("categories")
-        good = are_texts(categories) and "" not in categories and len(set(categories)) == len(categories)
+        good = (are_texts(categories) and "" not in categories and len(set(categories)) == len(categories)
+                and isinstance(each.get("bucket", False), bool))
     else:
         good = False
     if not good:
@@ -82,12 +83,7 @@ class Table:
         if self.categories:
             texts = graph.input("categories", TensorProto.STRING, ["rows", len(self.categories)])
             for place, each in enumerate(self.categories):
-                # Missing is the text "": one more category where training saw it, else no known one.
-                names = each["categories"] + ([""] if each["missing_flag"] else [])
-                if names:
-                    text = graph.add("Gather", texts, graph.constant(place), axis=1)
-                    pieces.append(graph.add("OneHotEncoder", text, domain="ai.onnx.ml", cats_strings=names, zeros=1))
-                    columns += [(each["name"], i) for i in range(len(names))]
+                self._encode_category(graph, graph.add("Gather", texts, graph.constant(place), axis=1), each, pieces, columns)
         if not columns:
             raise WeightsError("preprocessing: an encoded row has no columns")
         row = graph.add("Concat", *pieces, axis=1) if len(pieces) > 1 else pieces[0]
@@ -98,6 +94,25 @@ class Table:
         if wanted != list(range(len(columns))):
             row = graph.add("Gather", row, graph.constant(wanted), axis=1)
         return row, len(columns)
+
+    @staticmethod
+    def _encode_category(graph, text, each, pieces, columns):
+        """Missing is the text "": one more category where training saw it, else no known one."""
+        known, bucket = len(each["categories"]), each.get("bucket", False)
+        names = each["categories"] + ([""] if each["missing_flag"] or bucket else [])
+        if not names:
+            return
+        found = graph.add("OneHotEncoder", text, domain="ai.onnx.ml", cats_strings=names, zeros=1)
+        if bucket:  # all that is none of these
+            some = graph.add("MatMul", found, graph.constant([[1.0]] * len(names), numpy.float32))
+            pieces.append(graph.add("Sub", graph.constant(1.0, numpy.float32), some))
+            columns.append((each["name"], known))
+        kept = list(range(known)) + ([known] if each["missing_flag"] else [])
+        if kept and len(kept) < len(names):
+            found = graph.add("Gather", found, graph.constant(kept), axis=1)
+        if kept:
+            pieces.append(found)
+            columns += [(each["name"], i if i < known else known + 1) for i in kept]  # the flag is behind the bucket
 
     def _transformed(self, graph, numbers):
         """Numbers within their limits, of some the logarithm: sign(x) ln(1 + |x|)."""
