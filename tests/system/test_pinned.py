@@ -158,3 +158,26 @@ def test_a_site_that_dies_is_waited_for(sites):
     sites.cancel("long")
     sites.wait_status("long", "CANCELLED")
     sites.nothing_left()
+
+
+def test_a_site_that_dies_is_done_without_where_the_producer_is_told_so(tmp_path):
+    site = harness.Site(tmp_path, {}, producer={"missing_rows": "go_on"})
+    try:
+        site.start_producer()
+        for index, name in enumerate(NAMES):
+            file = harness.write_table(tmp_path / f"{name}.csv", harness.rows(200, seed=20 + index))
+            site.start_function(name, data=[{"name": "tiny/train", "file": str(file), "pinned": True}])
+        site.wait_connected()
+        # What the catalogues say is enough.
+        site.add_recipe(harness.recipe(test="", epochs=3000))
+        site.submit("less")
+        site.wait_training("less")
+        site.functions["gnb-2"].kill()
+        site.wait_status("less", "FINISHED", seconds=200)
+        report = site.run_json("report", "less")
+        assert report["layout"] == "pinned" and report["rows_missing"] == [function_dn("gnb-2")]
+        assert sorted(each["dn"] for each in report["participants"]) == [function_dn("gnb-1"), function_dn("gnb-3")]
+        assert "without those of gnb-2" in site.run("report", "less").stdout
+    finally:
+        site.stop()
+        print(site.logs(), file=sys.stderr)

@@ -100,6 +100,18 @@ Table participants_table(const json& participants) {
     return table;
 }
 
+/// Where rows were, unless each function had all of them.
+std::string rows_text(const json& participants) {
+    if (text(participants, "layout") != "pinned") {
+        return {};
+    }
+    std::string missing;
+    for (const json& dn : member(participants, "rows_missing")) {
+        missing += (missing.empty() ? "; without those of " : ", ") + nrm::short_name(dn.get<std::string>());
+    }
+    return fmt::format("Rows     stayed at their sites, so there is no AUC and no linear model{}\n", missing);
+}
+
 Table scores_table(const json& participants) {
     Table table{{"MODEL", "TRAINING", "VALIDATION", "TEST"}, {}};
     const json named = member(participants, "metrics");
@@ -240,6 +252,7 @@ std::string report_text(const JobView& view) {
     out += fmt::format("Data     {} (training), {} (test)\n",
                        text(member(view.participants, "sources"), "training"),
                        text(member(view.participants, "sources"), "test"));
+    out += rows_text(view.participants);
     out += fmt::format("Model    {}  ({}, sha256 {})\n",
                        text(view.report, "mLModelGeneratedRef"),
                        bytes_text(number(view.artefact, "bytes")),
@@ -265,6 +278,8 @@ json report_json(const JobView& view) {
           {"excluded", member(view.decision, "excluded")}}},
         {"agreement", std::move(agreement)},
         {"participants", member(view.participants, "participants")},
+        {"layout", member(view.participants, "layout")},
+        {"rows_missing", member(view.participants, "rows_missing")},
         {"metrics",
          {{"training", scores(view.participants, "trained", "training")},
           {"validation", scores(view.participants, "trained", "validation")},
