@@ -12,8 +12,8 @@
 namespace muster::worker {
 
 /// Returns the scores of "naive" on all members' rows: the mean or, for loss l1, the median of the target, of classes
-/// their parts. The linear model is left out: its equations would tell a site's rows where they are few. All ranks call
-/// it, each with its own rows. Throws what `sum_over` throws.
+/// their parts; of the loss quantile none. The linear model is left out: its equations would tell a site's rows where
+/// they are few. All ranks call it, each with its own rows. Throws what `sum_over` throws.
 [[nodiscard]] std::vector<EvaluationResult> pinned_baselines(const Recipe& recipe,
                                                              const Preprocessing& preprocessing,
                                                              const Matrix& matrix,
