@@ -117,15 +117,15 @@ def test_weights_are_nothing_that_trees_have(site, together):
 def test_the_others_grow_the_trees_when_a_function_is_lost(site):
     site.add_recipe(trees_recipe("lost-trees", "big/train", "delay", trees=3000, model={"learning_rate": 0.01},
                                  data={"exclude": ["run"]}))
-    site.submit("lost", aIMLInferenceName="muster:lost-trees")
-    site.wait_training("lost")
+    site.submit("lost-trees", aIMLInferenceName="muster:lost-trees")
+    site.wait_training("lost-trees")
     victim, worker = next((name, pid) for name, program in site.functions.items()
                           for pid in program.children("muster-worker"))
     os.kill(worker, signal.SIGKILL)
-    site.wait_status("lost", "FINISHED")
+    site.wait_status("lost-trees", "FINISHED")
     site.wait_connected()
-    report = site.run_json("report", "lost")
+    report = site.run_json("report", "lost-trees")
     assert len(report["participants"]) == 2 and function_dn(victim) not in json.dumps(report["participants"])
     path = site.folder / "lost.txt"
-    site.run_json("model", "export", "lost", "--out", path)
+    site.run_json("model", "export", "lost-trees", "--out", path)
     assert read_model(path)[0].num_trees() == 3000
