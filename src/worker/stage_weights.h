@@ -12,10 +12,10 @@
 namespace muster::worker {
 
 /// Writes the whole model's weights into `fd` at rank 0, in the format of safetensors: a length, a JSON header with
-/// names, types and places, the numbers. The stages, which are the first ranks in order, send theirs one tensor at a time, so
-/// nobody holds more than the own stage and one tensor, and nobody waits longer than one takes. All ranks call it;
-/// `program` holds stages[rank]. `fd` counts at rank 0 only, where the file is emptied first.
-/// Throws std::system_error when writing fails, and what the group throws.
+/// names, types and places, the numbers. The stages, which are the first ranks in order, send theirs one tensor at a
+/// time, so nobody holds more than the own stage and one tensor, and nobody waits longer than one takes. All ranks call
+/// it; `program` holds stages[rank]. `fd` counts at rank 0 only, where the file is emptied first. Throws
+/// std::system_error when writing fails, and what the group throws.
 void gather_weights(const ModelProgram& program,
                     const Recipe& recipe,
                     const Preprocessing& preprocessing,
