@@ -43,9 +43,7 @@ Result<void> Encoder::encode(const TextBlock& block) {
     for (std::size_t column = 0; column < preprocessing_.inputs.size(); ++column) {
         const auto& input = preprocessing_.inputs[column];
         const TextColumn& text = block.columns[column];
-        auto encoded =
-            input.kind == ColumnKind::date ? encode_date(input, text, first) : encode_input(input, text, first);
-        if (!encoded) {
+        if (auto encoded = encode_input(input, text, first); !encoded) {
             return encoded;
         }
         first += width_of(input);
@@ -54,27 +52,44 @@ Result<void> Encoder::encode(const TextBlock& block) {
 }
 
 Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& text, std::size_t first) {
-    constexpr float none = std::numeric_limits<float>::quiet_NaN();
+    switch (input.kind) {
+    case ColumnKind::date:
+        return encode_date(input, text, first);
+    case ColumnKind::category:
+        encode_category(input, text, first);
+        return {};
+    case ColumnKind::number:
+    case ColumnKind::token:
+        break;
+    }
+    return encode_number(input, text, first);
+}
+
+void Encoder::encode_category(const InputColumn& input, const TextColumn& text, std::size_t first) {
+    const std::size_t known = input.categories.size();
+    const std::size_t flag = first + width_of(input) - 1;
+    for (std::size_t row = 0; row < rows_; ++row) {
+        float* encoded = features_.data() + row * width_;
+        const bool missing = is_missing(text[row]);
+        auto position = missing ? std::nullopt : index_of(input.categories, text[row]);
+        if (!missing && !position && input.bucket) {
+            position = known;
+        }
+        if (input.raw) {
+            encoded[first] = position ? static_cast<float>(*position) : std::numeric_limits<float>::quiet_NaN();
+        } else if (position) {
+            encoded[first + *position] = 1.0F;
+        } else if (missing && input.missing_flag) {
+            encoded[flag] = 1.0F;
+        }
+    }
+}
+
+Result<void> Encoder::encode_number(const InputColumn& input, const TextColumn& text, std::size_t first) {
     const std::size_t flag = first + width_of(input) - 1;
     for (std::size_t row = 0; row < rows_; ++row) {
         const auto cell_text = text[row];
         float* encoded = features_.data() + row * width_;
-        if (input.kind == ColumnKind::category && input.raw) {
-            const auto index = is_missing(cell_text) ? std::nullopt : index_of(input.categories, cell_text);
-            const bool rest = !index && input.bucket && !is_missing(cell_text);
-            encoded[first] = index || rest ? static_cast<float>(index.value_or(input.categories.size())) : none;
-            continue;
-        }
-        if (input.kind == ColumnKind::category) {
-            if (is_missing(cell_text)) {
-                encoded[flag] = input.missing_flag ? 1.0F : encoded[flag];
-            } else if (const auto index = index_of(input.categories, cell_text)) {
-                encoded[first + *index] = 1.0F;
-            } else if (input.bucket) {
-                encoded[first + input.categories.size()] = 1.0F;
-            }
-            continue;
-        }
         const Cell cell = parse_cell(cell_text);
         if (cell.kind == CellKind::text || cell.kind == CellKind::not_finite) {
             return refusal(
@@ -82,7 +97,7 @@ Result<void> Encoder::encode_input(const InputColumn& input, const TextColumn& t
         }
         const bool missing = cell.kind == CellKind::missing;
         if (missing && input.raw) {
-            encoded[first] = none;
+            encoded[first] = std::numeric_limits<float>::quiet_NaN();
             continue;
         }
         const double number = missing ? input.fill : input.transform(cell.value);

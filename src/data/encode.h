@@ -27,6 +27,8 @@ public:
 
 private:
     [[nodiscard]] Result<void> encode_input(const InputColumn& input, const TextColumn& text, std::size_t first);
+    [[nodiscard]] Result<void> encode_number(const InputColumn& input, const TextColumn& text, std::size_t first);
+    void encode_category(const InputColumn& input, const TextColumn& text, std::size_t first);
     [[nodiscard]] Result<void> encode_date(const InputColumn& input, const TextColumn& text, std::size_t first);
     [[nodiscard]] Result<void> encode_target(const TextColumn& text);
     [[nodiscard]] Error refusal(const std::string& column, std::size_t row, std::string message) const;

@@ -3,6 +3,7 @@
 #include "data/bytes.h"
 #include "data/encode.h"
 #include "data/history.h"
+#include "data/learn_table.h"
 #include "data/matrix_file.h"
 #include "data/source.h"
 #include "data/text.h"
@@ -22,19 +23,15 @@ Result<Preprocessing> learn_table(const std::filesystem::path& train,
                                   const Recipe& recipe,
                                   const UsedColumns& columns,
                                   const Settings& settings) {
-    Learner learner{columns, recipe, settings, train.string()};
-    auto read = read_table(train, columns, settings, [&](const TextBlock& block) -> Result<void> {
-        learner.take(block);
-        return {};
-    });
-    if (!read) {
-        return std::move(read).error();
+    auto learner = learn_rows(train, recipe, columns, settings);
+    if (!learner) {
+        return std::move(learner).error();
     }
-    auto learned = learner.finish();
-    if (learned && learned->encoded_columns() > settings.matrix_bytes_max / 4 / learner.rows()) {
+    auto learned = learner->finish();
+    if (learned && learned->encoded_columns() > settings.matrix_bytes_max / 4 / learner->rows()) {
         return Error{ErrorCode::resource_exhausted,
                      fmt::format("{} rows of {} encoded columns exceed the limit of {} bytes",
-                                 learner.rows(),
+                                 learner->rows(),
                                  learned->encoded_columns(),
                                  settings.matrix_bytes_max),
                      train.string()};
@@ -163,11 +160,7 @@ Result<void> Encoding::read_columns(const std::filesystem::path& train,
                                     const std::optional<std::filesystem::path>& test,
                                     const Recipe& recipe,
                                     const Settings& settings) {
-    const auto header = read_header(train, recipe.data.csv, settings);
-    if (!header) {
-        return header.error();
-    }
-    auto columns = used_columns(recipe.data, *header);
+    auto columns = columns_of(train, recipe, settings);
     if (!columns) {
         return std::move(columns).error();
     }

@@ -1,8 +1,6 @@
 #include "data/gather.h"
 
-#include "data/history.h"
-#include "data/learn.h"
-#include "data/source.h"
+#include "data/learn_table.h"
 
 namespace muster::data {
 
@@ -10,23 +8,15 @@ Result<TableStatistics> gather(const std::filesystem::path& train,
                                const Recipe& recipe,
                                std::int64_t group_rows_min,
                                const Settings& settings) {
-    const auto header = read_header(train, recipe.data.csv, settings);
-    if (!header) {
-        return header.error();
-    }
-    const auto columns = used_columns(recipe.data, *header);
+    const auto columns = columns_of(train, recipe, settings);
     if (!columns) {
         return columns.error();
     }
-    Learner learner{*columns, recipe, settings, train.string()};
-    auto read = read_table(train, *columns, settings, [&](const TextBlock& block) -> Result<void> {
-        learner.take(block);
-        return {};
-    });
-    if (!read) {
-        return std::move(read).error();
+    const auto learner = learn_rows(train, recipe, *columns, settings);
+    if (!learner) {
+        return learner.error();
     }
-    auto statistics = learner.statistics(group_rows_min);
+    auto statistics = learner->statistics(group_rows_min);
     if (!statistics) {
         return statistics;
     }

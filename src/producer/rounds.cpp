@@ -122,19 +122,29 @@ void Rounds::on_refuse(LiveJob& job, const std::string& dn, const Refuse& refuse
     }
 }
 
-void Rounds::next_round(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason) {
-    Job updated = job.record;
+namespace {
+
+/// The job without those who take part, and what they were about to do or did.
+Job begun_again(Job job, const std::map<std::string, Exclusion>& without) {
     for (const auto& [dn, exclusion] : without) {
-        updated.excluded.insert_or_assign(dn, exclusion);
+        job.excluded.insert_or_assign(dn, exclusion);
     }
-    ++updated.attempt;
-    updated.leases.clear();
-    updated.members.clear();
-    updated.signatures.clear();
-    updated.plan = nullptr;
-    updated.agreement.clear();
-    updated.plan_digest.clear();
-    updated.enter(Phase::evaluating);
+    ++job.attempt;
+    job.leases.clear();
+    job.members.clear();
+    job.signatures.clear();
+    job.done.clear();
+    job.plan = nullptr;
+    job.agreement.clear();
+    job.plan_digest.clear();
+    job.enter(Phase::evaluating);
+    return job;
+}
+
+} // namespace
+
+void Rounds::next_round(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason) {
+    Job updated = begun_again(job.record, without);
     desk_.note(updated, "next round: " + reason);
     const LiveJob before = job; // its leases are released once the store knows of the next round
     const auto done = desk_.save(job, std::move(updated), [&](Transaction& transaction) -> Result<void> {
@@ -159,20 +169,8 @@ bool Rounds::lacks_rows(LiveJob& job) {
 }
 
 void Rounds::suspend(LiveJob& job, const std::map<std::string, Exclusion>& without, const std::string& reason) {
-    Job updated = job.record;
-    for (const auto& [dn, exclusion] : without) {
-        updated.excluded.insert_or_assign(dn, exclusion);
-    }
-    ++updated.attempt;
-    updated.leases.clear();
-    updated.members.clear();
-    updated.signatures.clear();
-    updated.done.clear();
-    updated.plan = nullptr;
-    updated.agreement.clear();
-    updated.plan_digest.clear();
+    Job updated = begun_again(job.record, without);
     updated.suspended = reason;
-    updated.enter(Phase::evaluating);
     desk_.note(updated, "suspended: " + reason + "; it begins again from the first step");
     const LiveJob before = job;
     const auto done = desk_.save(job, std::move(updated), [&](Transaction& transaction) -> Result<void> {

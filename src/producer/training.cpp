@@ -2,6 +2,7 @@
 
 #include "producer/blame.h"
 #include "producer/records.h"
+#include "wire/recipe.h"
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -28,8 +29,8 @@ std::string who_is_gone(const std::vector<std::string>& members, const std::stri
 }
 
 bool grows_trees(const Job& job) {
-    const auto model = job.recipe.find("model");
-    return model != job.recipe.end() && model->value("family", "") == "gbdt";
+    const auto recipe = wire::recipe_from_json(job.recipe);
+    return recipe && has_trees(*recipe);
 }
 
 /// 99 at most: 100 is for what is published.

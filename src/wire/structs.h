@@ -72,7 +72,24 @@ inline void from_json(const nlohmann::json& json, Roster& roster) {
         throw nlohmann::json::other_error::create(500, "roster: " + checked.error().message, &json);
     }
 }
-/// By hand: what does nothing to a number is left out.
+/// Adds what is done to a number; what does nothing is left out.
+inline void put_transform(nlohmann::json& json, const NumberTransform& transform) {
+    if (transform.low && transform.high) {
+        json["clip"] = {*transform.low, *transform.high};
+    }
+    if (transform.log) {
+        json["log"] = true;
+    }
+}
+[[nodiscard]] inline NumberTransform transform_in(const nlohmann::json& json) {
+    NumberTransform transform{.log = json.value("log", false)};
+    if (json.contains("clip")) {
+        transform.low = json.at("clip").at(0).get<double>();
+        transform.high = json.at("clip").at(1).get<double>();
+    }
+    return transform;
+}
+/// By hand: models from before some of it was known have less.
 inline void to_json(nlohmann::json& json, const InputColumn& input) {
     json = {{"name", input.name},
             {"kind", input.kind},
@@ -81,12 +98,7 @@ inline void to_json(nlohmann::json& json, const InputColumn& input) {
             {"scale", input.scale},
             {"categories", input.categories},
             {"missing_flag", input.missing_flag}};
-    if (input.transform.low && input.transform.high) {
-        json["clip"] = {*input.transform.low, *input.transform.high};
-    }
-    if (input.transform.log) {
-        json["log"] = true;
-    }
+    put_transform(json, input.transform);
     if (input.raw) {
         json["raw"] = true;
     }
@@ -102,13 +114,9 @@ inline void from_json(const nlohmann::json& json, InputColumn& input) {
     json.at("scale").get_to(input.scale);
     json.at("categories").get_to(input.categories);
     json.at("missing_flag").get_to(input.missing_flag);
-    input.transform = {.log = json.value("log", false)};
+    input.transform = transform_in(json);
     input.raw = json.value("raw", false);
     input.bucket = json.value("bucket", false);
-    if (json.contains("clip")) {
-        input.transform.low = json.at("clip").at(0).get<double>();
-        input.transform.high = json.at("clip").at(1).get<double>();
-    }
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TargetColumn, name, kind, mean, scale, median, categories)
 NLOHMANN_JSON_SERIALIZE_ENUM(HistoryStatistic,
@@ -134,7 +142,7 @@ inline void from_json(const nlohmann::json& json, Preprocessing& preprocessing) 
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CategoryCount, name, rows)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ValueGroup, mean, rows)
-/// By hand: as InputColumn, what does nothing to a number is left out.
+/// By hand: what no rows can have may get past no reader.
 inline void to_json(nlohmann::json& json, const ColumnStatistics& column) {
     json = {{"name", column.name},
             {"kind", column.kind},
@@ -143,12 +151,7 @@ inline void to_json(nlohmann::json& json, const ColumnStatistics& column) {
             {"mean", column.mean},
             {"squares", column.squares},
             {"categories", column.categories}};
-    if (column.transform.low && column.transform.high) {
-        json["clip"] = {*column.transform.low, *column.transform.high};
-    }
-    if (column.transform.log) {
-        json["log"] = true;
-    }
+    put_transform(json, column.transform);
 }
 inline void from_json(const nlohmann::json& json, ColumnStatistics& column) {
     json.at("name").get_to(column.name);
@@ -158,11 +161,7 @@ inline void from_json(const nlohmann::json& json, ColumnStatistics& column) {
     json.at("mean").get_to(column.mean);
     json.at("squares").get_to(column.squares);
     json.at("categories").get_to(column.categories);
-    column.transform = {.log = json.value("log", false)};
-    if (json.contains("clip")) {
-        column.transform.low = json.at("clip").at(0).get<double>();
-        column.transform.high = json.at("clip").at(1).get<double>();
-    }
+    column.transform = transform_in(json);
     if (!std::isfinite(column.mean) || !std::isfinite(column.squares) || column.squares < 0.0 || column.values < 0) {
         throw nlohmann::json::other_error::create(500, "statistics that no rows can have: " + column.name, &json);
     }
