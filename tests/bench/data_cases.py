@@ -177,4 +177,19 @@ def tree_speed():
     yield Row("gbdt l2, 500,000 x 40, one function, one thread", 1 / one, "trees/s", "plain LightGBM, one thread", 1 / plain)
 
 
-GROUPS = {"reading": reading, "quality": quality, "trees": trees_quality, "late": late, "tree-speed": tree_speed}
+SHIPPED = 500_000_000
+
+
+def shipping():
+    """500 MB between two functions: over the group's mutual TLS, hashed, into a file, and as bare as TLS can be."""
+    with tempfile.TemporaryDirectory(prefix="muster-bench-") as folder:
+        def rate(*what):
+            return run_json(BIN / "muster-bench", *what, "--bytes", SHIPPED)["bytes_per_second"] / 1e6
+        ours, kept, dropped = in_turns(7, lambda: rate("ship", "--folder", folder), lambda: rate("tls", "--folder", folder),
+                                       lambda: rate("tls"))
+    yield Row("500 MB shipped, verified by SHA-256 and kept", ours, "MB/s", "bare TLS 1.3 sender, written to a file", kept,
+              ratio_at_least=0.8)
+    yield Row("500 MB shipped, verified by SHA-256 and kept", ours, "MB/s", "bare TLS 1.3 sender, bytes dropped", dropped)
+
+
+GROUPS = {"reading": reading, "quality": quality, "trees": trees_quality, "late": late, "tree-speed": tree_speed, "shipping": shipping}

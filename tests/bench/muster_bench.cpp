@@ -1,7 +1,8 @@
-/// muster-bench bare|trainer|group|equality --matrix FOLDER --recipe FILE, muster-bench trees --table FILE: one
-/// measurement, one JSON line.
+/// muster-bench bare|trainer|group|equality --matrix FOLDER --recipe FILE, muster-bench trees --table FILE,
+/// muster-bench ship|tls --bytes N: one measurement, one JSON line.
 #include "base/file.h"
 #include "bench_loops.h"
+#include "bench_ship.h"
 #include "bench_trees.h"
 #include "wire/document.h"
 #include "wire/preprocessing.h"
@@ -30,6 +31,8 @@ struct Arguments {
     bench::Length length;
     int threads{1};
     bench::TreeTask trees;
+    std::int64_t bytes{500'000'000}; ///< that are sent
+    std::string folder{"."};         ///< where shipped bytes land
 };
 
 template <typename T>
@@ -55,6 +58,12 @@ bench::Problem load(const Arguments& arguments) {
 json measure(const Arguments& arguments) {
     if (arguments.what == "trees") {
         return bench::time_trees(arguments.trees);
+    }
+    if (arguments.what == "ship") {
+        return bench::time_shipment(arguments.bytes, arguments.folder);
+    }
+    if (arguments.what == "tls") {
+        return bench::time_bare_tls(arguments.bytes, arguments.folder);
     }
     bench::Problem problem = load(arguments);
     const std::int64_t batch = problem.recipe.batch;
@@ -92,7 +101,7 @@ int main(int argc, char** argv) {
     Arguments arguments;
     program.add_option("what", arguments.what)
         ->required()
-        ->check(CLI::IsMember({"bare", "trainer", "group", "equality", "trees"}));
+        ->check(CLI::IsMember({"bare", "trainer", "group", "equality", "trees", "ship", "tls"}));
     program.add_option("--matrix", arguments.matrix, "folder that muster-data left");
     program.add_option("--recipe", arguments.recipe, "recipe; its model and batch are replaced");
     program.add_option("--hidden", arguments.hidden, "units of each hidden layer")->delimiter(',');
@@ -105,6 +114,8 @@ int main(int argc, char** argv) {
     program.add_option("--columns", arguments.trees.columns, "of trees: inputs");
     program.add_option("--members", arguments.trees.members, "of trees: over mutual TLS, one thread each");
     program.add_option("--trees", arguments.trees.trees, "of trees: timed ones");
+    program.add_option("--bytes", arguments.bytes, "of ship and tls: bytes that are sent");
+    program.add_option("--folder", arguments.folder, "of ship and tls: where they land; tls without: nowhere");
     CLI11_PARSE(program, argc, argv);
     try {
         fmt::print("{}\n", measure(arguments).dump());
