@@ -191,7 +191,7 @@ make(const DataRequest& request, const Cache& cache, const Sources& sources, con
     }
     const Preprocessing& preprocessing = encoding->preprocessing();
     MatrixInfo info{.rows = train->rows, .columns = preprocessing.encoded_columns()};
-    std::string parts = fmt::format("{}\n{}\n", train->features_digest, train->target_digest);
+    std::vector<std::string> files{train->features_digest, train->target_digest};
     if (request.test) {
         const auto test = encoding->encode(*request.test, *folder / "test", settings);
         if (!test) {
@@ -201,7 +201,7 @@ make(const DataRequest& request, const Cache& cache, const Sources& sources, con
             return std::move(alike).error();
         }
         info.test_rows = test->rows;
-        parts += fmt::format("{}\n{}\n", test->features_digest, test->target_digest);
+        files.insert(files.end(), {test->features_digest, test->target_digest});
         if (auto same = check_unchanged(*request.test, sources.test, settings); !same) {
             return std::move(same).error();
         }
@@ -209,7 +209,7 @@ make(const DataRequest& request, const Cache& cache, const Sources& sources, con
     if (auto same = check_unchanged(request.train, sources.train, settings); !same) {
         return std::move(same).error();
     }
-    info.digest = sha256_hex(parts + wire::to_json(preprocessing).dump());
+    info.digest = wire::matrix_digest(files, preprocessing);
     auto published = cache.publish(*folder, key_of(request, sources), info, preprocessing);
     if (published) {
         published->info.encode_seconds =

@@ -251,11 +251,19 @@ void ActiveJob::encoded(Result<DataProgram::Encoded>& result) {
 }
 
 void ActiveJob::start_worker(const std::filesystem::path& matrix) {
-    const WorkerLimits limits{.cpu_cores = accepted_.limits.cpu_cores,
-                              .memory_bytes = accepted_.limits.memory_bytes,
-                              .lease_seconds = parts_.settings.worker_lease.count(),
-                              .program = program_.get(),
-                              .program_seconds = parts_.settings.program_time.count()};
+    WorkerLimits limits{.cpu_cores = accepted_.limits.cpu_cores,
+                        .memory_bytes = accepted_.limits.memory_bytes,
+                        .lease_seconds = parts_.settings.worker_lease.count(),
+                        .program = program_.get(),
+                        .program_seconds = parts_.settings.program_time.count()};
+    if (elsewhere_ && accepted_.proposal.receives_rows) {
+        auto landing = parts_.landing(elsewhere_->matrix);
+        if (!landing) {
+            fail("data: " + landing.error().text());
+            return;
+        }
+        limits.landing = std::move(*landing);
+    }
     auto worker = parts_.world.launcher.start(id(), matrix, limits, *accepted_.listener, parts_.events);
     if (!worker) {
         fail("worker: " + worker.error().text());
@@ -317,7 +325,8 @@ void ActiveJob::commit(const Commit& order, SteadyTime now) {
                       .matrix_digest = encoded_ ? encoded_->info.digest : std::string{},
                       .sources = parts_.sources(),
                       .job_key = accepted_.key,
-                      .training_rows = prepared_ ? prepared_->training_rows : 0};
+                      .training_rows = prepared_ ? prepared_->training_rows : 0,
+                      .described_digest = elsewhere_ ? elsewhere_->matrix.digest : std::string{}};
     auto rank = check_commit(order, own, parts_.settings.policy);
     if (!rank) {
         const ErrorCode code = rank.error().code;
@@ -333,7 +342,9 @@ void ActiveJob::commit(const Commit& order, SteadyTime now) {
         refuse("broken", signature.error().text());
         return;
     }
-    if (auto sent = worker_->send(WorkerCommit{order, accepted_.key, *rank}); !sent) {
+    if (auto sent =
+            worker_->send(WorkerCommit{order, accepted_.key, *rank, parts_.settings.policy.ship_bytes_per_second_max});
+        !sent) {
         fail("worker: " + sent.error().text());
         return;
     }

@@ -50,9 +50,10 @@ struct JobParts {
     const AgentWorld& world;
     WorkerEvents& events;
     std::function<Result<std::filesystem::path>(const std::string& source)> file_of;
-    std::function<std::vector<DataSource>()> sources;                  ///< the function's own catalogue
-    std::function<void(const std::string& job, JobNews news)> post;    ///< any thread; ends in on_news()
-    std::function<void(Done done, std::filesystem::path file)> upload; ///< in the background; ends in Uploaded
+    std::function<std::vector<DataSource>()> sources;                           ///< the function's own catalogue
+    std::function<Result<std::vector<LandingFile>>(const MatrixInfo&)> landing; ///< for rows of other functions
+    std::function<void(const std::string& job, JobNews news)> post;             ///< any thread; ends in on_news()
+    std::function<void(Done done, std::filesystem::path file)> upload;          ///< in the background; ends in Uploaded
     std::function<void(const std::string& job, const ModelArchive& archive)> fetch; ///< the same; ends in Fetched
 };
 

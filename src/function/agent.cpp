@@ -22,7 +22,8 @@ Refuse unknown(const Order& order, std::int64_t generation, std::string_view wor
 } // namespace
 
 Agent::Agent(AgentSettings settings, Catalogue catalogue, World world)
-    : settings_{std::move(settings)}, world_{std::move(world)}, catalogue_{std::move(catalogue)} {
+    : settings_{std::move(settings)}, world_{std::move(world)},
+      rows_{settings_.arrivals, settings_.policy.received_bytes_max}, catalogue_{std::move(catalogue)} {
     publish_state();
 }
 
@@ -111,7 +112,7 @@ void Agent::run(const std::stop_token& stop) {
         step(world_.clock.steady_now());
     }
     if (job_) {
-        release(job_->id(), "the function is shutting down");
+        release(job_->id(), "the function is shutting down", false, world_.clock.steady_now());
     }
 }
 
@@ -153,7 +154,7 @@ void Agent::handle_order(const ToFunction& message, SteadyTime now) {
                               holds(order.job) ? job_->start(order)
                                                : send(unknown(order, order.generation, "nothing was committed to"));
                           },
-                          [&](const Release& order) { release(order.job, order.reason); },
+                          [&](const Release& order) { release(order.job, order.reason, order.keep_rows, now); },
                           [&](const KeepAlive& order) {
                               if (job_ && std::ranges::find(order.jobs, job_->id()) != order.jobs.end()) {
                                   job_->keep_alive(now + std::chrono::seconds{order.lease_seconds});
@@ -179,6 +180,7 @@ JobParts Agent::parts() {
                     return catalogue_.with([&](const Catalogue& catalogue) { return catalogue.file_of(name); });
                 },
             .sources = [this] { return sources(); },
+            .landing = [this](const MatrixInfo& info) { return rows_.files_for(info); },
             .post =
                 [this](const std::string& job, JobNews news) {
                     queue(NewsOf{job, std::move(news)});
@@ -252,7 +254,8 @@ Agent::make_job(const Propose& order, const Limits& limits, const std::vector<Da
                   .cpu_cores = limits.cpu_cores,
                   .memory_bytes = limits.memory_bytes,
                   .csr = std::move(*request),
-                  .addresses = (*listener)->addresses()};
+                  .addresses = (*listener)->addresses(),
+                  .ship_bytes_per_second_max = settings_.policy.ship_bytes_per_second_max};
     for (const std::string& name : order.sources) {
         accept.sources.push_back(*std::ranges::find(sources, name, &DataSource::name));
     }
@@ -283,21 +286,23 @@ void Agent::take_over(SteadyTime now) {
     public_.with([&](Public& state) { state.jobs = held_jobs(); });
 }
 
-void Agent::release(std::string job, const std::string& reason) {
+void Agent::release(std::string job, const std::string& reason, bool keep_rows, SteadyTime now) {
     if (holds(job)) {
         log::info("released job={} {}", job, log::field("reason", reason));
         job_.reset();
+        keep_rows ? rows_.keep(now + settings_.kept_rows_time) : rows_.drop();
     }
     send(Released{std::move(job)});
 }
 
 void Agent::expire(SteadyTime now) {
+    rows_.drop_when_due(now);
     if (!job_) {
         return;
     }
     if (job_->expired(now)) {
         job_->report_expiry();
-        release(job_->id(), "the lease ran out");
+        release(job_->id(), "the lease ran out", true, now); // the producer may come back for another attempt
         return;
     }
     job_->feed_worker(now);

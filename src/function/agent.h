@@ -6,6 +6,7 @@
 #include "function/active_job.h"
 #include "function/agent_world.h"
 #include "function/catalogue.h"
+#include "function/received_rows.h"
 #include "port/producer_link.h"
 #include "port/worker_process.h"
 
@@ -71,7 +72,7 @@ private:
     void upload(Done done, std::filesystem::path file);
     void fetch(const std::string& job, const ModelArchive& archive);
     /// `job` is a copy: the name often is the current job's own, which ends here.
-    void release(std::string job, const std::string& reason);
+    void release(std::string job, const std::string& reason, bool keep_rows, SteadyTime now);
     void expire(SteadyTime now);
     void send(const FromFunction& message);
     [[nodiscard]] bool holds(const std::string& job) const;
@@ -82,6 +83,7 @@ private:
 
     AgentSettings settings_;
     World world_;
+    ReceivedRows rows_; ///< outlives the job, whose next attempt goes on with them
     std::unique_ptr<ActiveJob> job_;
     std::int64_t epoch_left_{};
     std::jthread fetcher_;  ///< of a user's program

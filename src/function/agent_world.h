@@ -26,6 +26,8 @@ struct AgentSettings {
     std::int64_t program_bytes_max{1LL << 30U}; ///< of such a program
     std::chrono::seconds program_time{60};      ///< one run of it may take, and its loading
     std::filesystem::path downloads{};          ///< folder it is written to; nothing stays in it
+    std::filesystem::path arrivals{};           ///< folder whose disk rows of other functions land on, without a name
+    std::chrono::seconds kept_rows_time{600};   ///< how long they wait for the job's next attempt
     std::chrono::seconds orphan_time{600};      ///< a running job goes on this long without a producer
     std::chrono::seconds worker_lease{30};      ///< a worker ends by itself this long after the agent is gone
 };

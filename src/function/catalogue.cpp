@@ -85,7 +85,8 @@ void Catalogue::refresh() {
                             .bytes = static_cast<std::int64_t>(bytes),
                             .digest = seen.digest,
                             .may_leave = entry.may_leave,
-                            .pinned = entry.pinned});
+                            .pinned = entry.pinned,
+                            .rows_may_leave = entry.rows_may_leave});
     }
 }
 

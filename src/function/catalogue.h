@@ -16,6 +16,7 @@ struct CatalogueEntry {
     std::filesystem::path file; ///< or a folder of files
     bool may_leave{false};
     bool pinned{false}; ///< sites of that name have rows of their own, which stay with them
+    std::vector<RowGrant> rows_may_leave{};
 };
 
 /// The entries with size and digest of their content. One thread.

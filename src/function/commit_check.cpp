@@ -25,7 +25,8 @@ Result<void> check_members(const Agreement& agreement, const Roster& roster) {
         const AgreedMember& agreed = agreement.members[i];
         const RosterMember& member = roster.members[i];
         if (agreed.dn != member.dn || agreed.identity != member.identity || agreed.batch_rows != member.batch_rows ||
-            agreed.state_share != member.state_share || agreed.stage != member.stage) {
+            agreed.state_share != member.state_share || agreed.stage != member.stage ||
+            agreed.rows_from != member.rows_from) {
             return mismatch(fmt::format("member {} of the roster is not the one agreed on", i));
         }
         if (member.identity != tls::job_uri(agreement.job, member.dn)) {
@@ -43,16 +44,62 @@ Result<void> check_holders(const Agreement& agreement, const OwnView& own) {
         if (member.dn == own.dn && member.holds_data != holds) {
             return mismatch(fmt::format("the plan says that this function {} the data", holds ? "lacks" : "holds"));
         }
-        if (!member.holds_data && member.stage.first_block == 0) {
+        if (!member.holds_data && member.stage.first_block == 0 && member.rows_from.empty()) {
             return mismatch(fmt::format("the plan has {} read rows of data that it does not hold", member.dn));
         }
         const auto kept = std::ranges::find_if(own.sources, [&](const DataSource& source) {
             return !source.may_leave &&
                    std::ranges::find(agreement.sources, source.name, &AgreedSource::name) != agreement.sources.end();
         });
-        if (holds && !member.holds_data && kept != own.sources.end()) {
+        if (holds && !member.holds_data && member.rows_from.empty() && kept != own.sources.end()) {
             return mismatch(
                 fmt::format("rows of \"{}\" may not leave this function, {} holds none", kept->name, member.dn));
+        }
+    }
+    return {};
+}
+
+/// What the sender of rows answers for: all that it has encoded goes.
+Result<void> check_grants(const AgreedMember& receiver, const OwnView& own) {
+    for (const std::string& name : own.proposal.sources) {
+        const auto source = std::ranges::find(own.sources, name, &DataSource::name);
+        if (source == own.sources.end() || !may_receive_rows(*source, receiver.dn, own.proposal.consumer)) {
+            return mismatch(fmt::format("rows of \"{}\" may not be sent to {} for \"{}\" (data[].rows_may_leave)",
+                                        name,
+                                        receiver.dn,
+                                        own.proposal.consumer));
+        }
+    }
+    return {};
+}
+
+/// Rows that are shipped: all from one member that holds them, to those that were asked to take them, by leave of the
+/// sender.
+Result<void> check_rows_from(const Agreement& agreement, const OwnView& own) {
+    const auto first =
+        std::ranges::find_if(agreement.members, [](const auto& each) { return !each.rows_from.empty(); });
+    if (first == agreement.members.end()) {
+        return {};
+    }
+    const auto sender = std::ranges::find(agreement.members, first->rows_from, &AgreedMember::dn);
+    if (sender == agreement.members.end() || !sender->holds_data) {
+        return mismatch(fmt::format("rows are to come from {}, which does not hold them", first->rows_from));
+    }
+    if (agreement.micro_rows > 0 || own.proposal.layout != DataLayout::whole) {
+        return mismatch("the plan ships rows, but does not have each member train the whole model on whole data");
+    }
+    for (const AgreedMember& member : agreement.members) {
+        if (member.rows_from.empty()) {
+            continue;
+        }
+        if (member.holds_data || member.rows_from != sender->dn) {
+            return mismatch(fmt::format("{} is to be sent rows that it holds, or by two members", member.dn));
+        }
+        if (auto granted = sender->dn == own.dn ? check_grants(member, own) : Result<void>{}; !granted) {
+            return granted;
+        }
+        if (member.dn == own.dn && (!own.proposal.receives_rows || agreement.matrix_digest != own.described_digest)) {
+            return mismatch("the plan sends this function rows that it was not asked to take");
         }
     }
     return {};
@@ -137,6 +184,7 @@ Result<int> check_commit(const Commit& commit, const OwnView& own, const Policy&
     for (auto checked : {check_terms(*agreement, commit, own),
                          check_members(*agreement, commit.roster),
                          check_holders(*agreement, own),
+                         check_rows_from(*agreement, own),
                          check_data(*agreement, own, policy)}) {
         if (!checked) {
             return std::move(checked).error();

@@ -21,6 +21,7 @@ struct OwnView {
     std::vector<DataSource> sources; ///< its own catalogue
     Secret job_key;                  ///< PEM
     std::int64_t training_rows{};    ///< of its own encoded data
+    std::string described_digest{};  ///< of the data that was described to it; empty: it has its own
 };
 
 /// Compares a commit with the function's own view and policy and returns its rank.

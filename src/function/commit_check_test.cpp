@@ -56,8 +56,11 @@ void seal(Scene& made) {
                           .generation = made.agreement.generation,
                           .plan_digest = wire::digest_of(made.agreement)};
     for (const AgreedMember& member : made.agreement.members) {
-        made.commit.roster.members.push_back(
-            {.dn = member.dn, .identity = member.identity, .addresses = {}, .batch_rows = member.batch_rows});
+        made.commit.roster.members.push_back({.dn = member.dn,
+                                              .identity = member.identity,
+                                              .addresses = {},
+                                              .batch_rows = member.batch_rows,
+                                              .rows_from = member.rows_from});
     }
 }
 
@@ -168,6 +171,81 @@ TEST(CommitCheck, refuses_what_differs) {
         ASSERT_FALSE(rank.ok()) << row.words;
         EXPECT_NE(rank.error().text().find(row.words), std::string::npos) << rank.error().text();
     }
+}
+
+/// The peer holds no data and is shipped this function's.
+Scene shipping_scene() {
+    Scene made = scene();
+    made.own.proposal.sources = {"ue-delay/train"};
+    made.own.sources[0].rows_may_leave = {{.to = peer_dn, .consumer = "analytics"}};
+    made.agreement.members[0].holds_data = false;
+    made.agreement.members[0].rows_from = own_dn;
+    return made;
+}
+
+/// The other way round.
+Scene receiving_scene() {
+    Scene made = scene();
+    made.own.proposal.receives_rows = true;
+    made.own.matrix_digest.clear();
+    made.own.described_digest = "m";
+    made.own.sources.clear();
+    made.agreement.members[1].holds_data = false;
+    made.agreement.members[1].rows_from = peer_dn;
+    return made;
+}
+
+std::string answer_of(Scene made) {
+    seal(made);
+    const auto rank = check_commit(made.commit, made.own, made.policy);
+    return rank ? "" : rank.error().message;
+}
+
+TEST(CommitCheck, lets_rows_go_to_whom_the_catalogue_names) {
+    EXPECT_EQ(answer_of(shipping_scene()), "");
+    Scene other = shipping_scene();
+    other.own.sources[0].rows_may_leave[0].consumer = "somebody else";
+    EXPECT_EQ(answer_of(other),
+              "rows of \"ue-delay/train\" may not be sent to " + peer_dn +
+                  " for \"analytics\" (data[].rows_may_leave)");
+    other = shipping_scene();
+    other.own.proposal.sources.emplace_back("ue-delay/test"); // was encoded, and would go with the rest
+    EXPECT_NE(answer_of(other).find("rows of \"ue-delay/test\" may not"), std::string::npos);
+    other = shipping_scene();
+    other.agreement.members[0].holds_data = true;
+    EXPECT_NE(answer_of(other).find("rows that it holds"), std::string::npos);
+    other = shipping_scene();
+    other.agreement.micro_rows = 4;
+    EXPECT_NE(answer_of(other), "");
+}
+
+TEST(CommitCheck, takes_the_rows_that_were_described_from_one_who_holds_them) {
+    EXPECT_EQ(answer_of(receiving_scene()), "");
+    Scene other = receiving_scene();
+    other.own.described_digest = "other";
+    EXPECT_EQ(answer_of(other), "the plan sends this function rows that it was not asked to take");
+    other = receiving_scene();
+    other.own.proposal.receives_rows = false;
+    EXPECT_EQ(answer_of(other), "the plan sends this function rows that it was not asked to take");
+    other = receiving_scene();
+    other.agreement.members[0].holds_data = false;
+    EXPECT_NE(answer_of(other), "");
+    other = receiving_scene();
+    other.agreement.members[1].rows_from.clear();
+    EXPECT_NE(answer_of(other).find("read rows of data that it does not hold"), std::string::npos);
+}
+
+TEST(CommitCheck, does_not_mind_who_ships_rows_of_its_own) {
+    Scene made = receiving_scene();
+    made.agreement.members.push_back(
+        {.dn = "SubNetwork=1,ManagedElement=gnb-3,MLTrainingFunction=1",
+         .identity = tls::job_uri("j1", "SubNetwork=1,ManagedElement=gnb-3,MLTrainingFunction=1"),
+         .batch_rows = 1,
+         .rows_from = {}});
+    EXPECT_EQ(answer_of(made), "") << "a second holder";
+    made.agreement.members[2].holds_data = false;
+    made.agreement.members[2].rows_from = own_dn;
+    EXPECT_NE(answer_of(made).find("by two members"), std::string::npos);
 }
 
 } // namespace

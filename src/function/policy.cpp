@@ -54,6 +54,16 @@ std::optional<Refuse> refused_by_data(const Propose& proposal, const std::vector
         if (!proposal.receivers.empty() && !source->may_leave) {
             return refused(proposal, "policy_egress", fmt::format("rows of \"{}\" may not leave this function", name));
         }
+        for (const std::string& receiver : proposal.row_receivers) {
+            if (!may_receive_rows(*source, receiver, proposal.consumer)) {
+                return refused(proposal,
+                               "policy_egress",
+                               fmt::format("rows of \"{}\" may not be sent to {} for \"{}\" (data[].rows_may_leave)",
+                                           name,
+                                           receiver,
+                                           proposal.consumer));
+            }
+        }
     }
     return std::nullopt;
 }
@@ -96,6 +106,9 @@ std::variant<Limits, Refuse> judge(const Policy& policy,
     }
     if (auto refusal = refused_by_data(proposal, sources)) {
         return *refusal;
+    }
+    if (proposal.receives_rows && policy.received_bytes_max == 0) {
+        return refused(proposal, "policy_rows", "takes no rows of other functions (policy.received_mb_max)");
     }
     Limits limits{.cpu_cores = capacity.cpu_cores * policy.cpu_share_max,
                   .memory_bytes =

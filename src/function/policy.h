@@ -30,7 +30,9 @@ struct Policy {
     std::vector<std::string> peers{};      ///< patterns of peer DNs
     std::int64_t lease_seconds_max{300};
     std::int64_t group_rows_min{10}; ///< rows behind each number that leaves this function about rows that stay here
-    bool users_models{false};        ///< whether programs of users are run, which are models too
+    std::int64_t ship_bytes_per_second_max{0}; ///< rows are sent to other functions no faster; 0: as fast as it goes
+    std::int64_t received_bytes_max{10'000'000'000}; ///< rows of others that are taken for a job; 0: none
+    bool users_models{false};                        ///< whether programs of users are run, which are models too
 };
 
 /// What those are told whose recipes bring a program of their own.

@@ -64,6 +64,40 @@ TEST(Policy, refuses_with_a_code_for_each_rule) {
               "policy_egress");
 }
 
+TEST(Policy, lets_rows_leave_for_whom_the_catalogue_names_and_nobody_else) {
+    std::vector<DataSource> granted = sources;
+    granted[0].rows_may_leave = {{.to = "*ManagedElement=gnb-2,*", .consumer = proposal().consumer}};
+    const auto answer = [&](const std::string& to, const std::string& consumer) {
+        Propose asked = proposal();
+        asked.row_receivers = {to};
+        asked.consumer = consumer;
+        const auto judged = judge({}, asked, capacity, granted, std::nullopt, WallTime{noon});
+        const auto* refusal = std::get_if<Refuse>(&judged);
+        return refusal == nullptr ? std::string{} : refusal->code + ": " + refusal->words;
+    };
+    const std::string near = "SubNetwork=1,ManagedElement=gnb-2,MLTrainingFunction=1";
+    const std::string far = "SubNetwork=1,ManagedElement=gnb-3,MLTrainingFunction=1";
+    EXPECT_EQ(answer(near, proposal().consumer), "");
+    EXPECT_EQ(answer(far, proposal().consumer),
+              "policy_egress: rows of \"ue-delay/train\" may not be sent to " + far + " for \"" + proposal().consumer +
+                  "\" (data[].rows_may_leave)");
+    EXPECT_NE(answer(near, "somebody else"), "");
+    granted[0].pinned = true;
+    EXPECT_NE(answer(near, proposal().consumer), "") << "whatever else the catalogue says";
+    granted[0] = sources[0];
+    granted[0].may_leave = true;
+    EXPECT_NE(answer(near, proposal().consumer), "") << "what is computed from rows is not the rows";
+}
+
+TEST(Policy, takes_no_rows_of_others_where_none_are_wanted) {
+    Propose asked = proposal();
+    asked.sources.clear();
+    asked.receives_rows = true;
+    EXPECT_TRUE(std::holds_alternative<Limits>(judge({}, asked, capacity, sources, std::nullopt, WallTime{noon})));
+    const auto judged = judge({.received_bytes_max = 0}, asked, capacity, sources, std::nullopt, WallTime{noon});
+    EXPECT_EQ(std::get<Refuse>(judged).code, "policy_rows");
+}
+
 TEST(Policy, closed_hours_say_when_to_come_back) {
     const auto judged = judge({.hours = {22, 6}}, proposal(), capacity, sources, std::nullopt, WallTime{noon});
     EXPECT_EQ(std::get<Refuse>(judged).retry_after_seconds, 10 * 3600);

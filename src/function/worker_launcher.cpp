@@ -178,6 +178,10 @@ private:
                                    "--program-seconds",
                                    std::to_string(limits.program_seconds)});
         }
+        for (const LandingFile& file : limits.landing) {
+            spec.arguments.insert(spec.arguments.end(), {"--landing-fd", fmt::format("{}={}", file.name, file.fd)});
+            spec.descriptors.push_back(file.fd);
+        }
         SocketWorker::Parts parts{.folder = folder, .file = {.job = {.job = job, .state = "preparing"}, .worker = {}}};
         parts.cgroup = make_cgroup(job, limits);
         spec.cgroup = parts.cgroup ? &*parts.cgroup : nullptr;

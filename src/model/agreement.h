@@ -17,6 +17,7 @@ struct AgreedMember {
     double state_share{1.0}; ///< part of the optimizer's state (model/state_shares.h)
     ModelStage stage{};
     bool holds_data{true};       ///< false: what it needs of the rows comes from other members
+    std::string rows_from{};     ///< DN of the member that ships it the rows themselves; empty: nobody
     std::int64_t rows{};         ///< layout "pinned": its own training rows
     std::string matrix_digest{}; ///< layout "pinned": of its own encoded data
 

@@ -21,6 +21,14 @@ struct Capacity {
     bool operator==(const Capacity&) const = default;
 };
 
+/// To whom rows may be sent, and for whose jobs. Patterns: `*` stands for any text.
+struct RowGrant {
+    std::string to;       ///< DN of the receiving function
+    std::string consumer; ///< trainingRequestSource
+
+    bool operator==(const RowGrant&) const = default;
+};
+
 /// One entry of a function's data catalogue. The location stays at the function.
 struct DataSource {
     std::string name;     ///< e.g. "ue-delay/train"
@@ -29,8 +37,12 @@ struct DataSource {
     bool may_leave{};     ///< whether targets, and what is computed from rows, may be sent to a function without
                           ///< the data
     bool pinned{};        ///< whether all of its rows stay here: sites of that name have rows of their own
+    std::vector<RowGrant> rows_may_leave{}; ///< who may get the rows themselves; none: nobody
 
     bool operator==(const DataSource&) const = default;
 };
+
+/// Whether a function may be sent rows of the source for a consumer's job.
+[[nodiscard]] bool may_receive_rows(const DataSource& source, const std::string& to, const std::string& consumer);
 
 } // namespace muster

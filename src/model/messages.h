@@ -43,15 +43,17 @@ struct Propose {
     std::vector<std::string> peers;     ///< DNs of the other candidates
     std::vector<std::string> receivers; ///< DNs without the data, which would get what is computed from rows of this
                                         ///< function, and their targets
-    std::int64_t memory_bytes{};        ///< wanted; 0 unknown yet
-    double cpu_cores{};                 ///< wanted; 0 means as much as policy gives
-    std::int64_t expected_seconds{};    ///< 0 unknown
+    std::vector<std::string> row_receivers{}; ///< DNs without the data, to which this function would ship the rows
+    bool receives_rows{};                     ///< the data is at peers, which would ship the rows to this function
+    std::int64_t memory_bytes{};              ///< wanted; 0 unknown yet
+    double cpu_cores{};                       ///< wanted; 0 means as much as policy gives
+    std::int64_t expected_seconds{};          ///< 0 unknown
     std::int64_t lease_seconds{30};
     DataLayout layout{DataLayout::whole}; ///< pinned: statistics of the rows are asked for, no row leaves
 };
 
 /// Data that a function does not hold, as one that does has described it: enough to hold a part of a model that the
-/// rows pass through. No row is in it.
+/// rows pass through, or to make room for the rows. No row is in it.
 struct DataElsewhere {
     MatrixInfo matrix{};
     Preprocessing preprocessing{};
@@ -99,6 +101,7 @@ struct Start {
 struct Release {
     std::string job;
     std::string reason;
+    bool keep_rows{}; ///< rows that were shipped here are kept for the job's next attempt; else they are deleted
 };
 
 /// Keeps the leases of the named jobs alive for lease_seconds more.
@@ -141,9 +144,10 @@ struct Accept {
     double cpu_cores{};
     std::int64_t memory_bytes{};
     bool may_calibrate{true};
-    std::string csr;                    ///< PEM
-    std::vector<std::string> addresses; ///< of its data plane, "host:port"
-    std::vector<DataSource> sources;    ///< those asked for, with digests
+    std::string csr;                          ///< PEM
+    std::vector<std::string> addresses;       ///< of its data plane, "host:port"
+    std::vector<DataSource> sources;          ///< those asked for, with digests
+    std::int64_t ship_bytes_per_second_max{}; ///< rows leave no faster; 0: as fast as it goes
 };
 
 /// No. `code` is one of: policy_hours, policy_consumer, policy_inference, policy_model, policy_peer,
@@ -200,11 +204,13 @@ struct Progress {
     std::int64_t steps{};
     std::int64_t epoch{};
     double loss{};
-    double rows_per_second{};      ///< own rows, since the first step
-    double compute_seconds{};      ///< own, summed since start
-    double wait_seconds{};         ///< own, waiting for others, summed since start
-    std::int64_t bytes_sent{};     ///< on the data plane, summed since start
-    std::vector<Score> validation; ///< of the last finished epoch, rank 0 only
+    double rows_per_second{};           ///< own rows, since the first step
+    double compute_seconds{};           ///< own, summed since start
+    double wait_seconds{};              ///< own, waiting for others, summed since start
+    std::int64_t bytes_sent{};          ///< on the data plane, summed since start
+    std::vector<Score> validation;      ///< of the last finished epoch, rank 0 only
+    std::int64_t rows_arrived_bytes{};  ///< before the first step, where rows are shipped to this member
+    std::int64_t rows_expected_bytes{}; ///< of all of them; 0: none are shipped to it
 };
 
 /// How a model did on one class against the rest.
@@ -236,6 +242,18 @@ struct EvaluationResult {
     std::vector<GroupScores> groups{};                  ///< of the trained model, by the recipe's report_by
 };
 
+/// What one member shipped to another, as both of them know it.
+struct Shipment {
+    std::string from;            ///< DN
+    std::string to;              ///< DN
+    std::int64_t bytes{};        ///< of all rows
+    std::int64_t resumed_from{}; ///< how many of them were there from an attempt before
+    std::string digest;          ///< of the matrix, as the receiver has verified it
+    double seconds{};
+
+    bool operator==(const Shipment&) const = default;
+};
+
 /// A member has finished. Rank 0 carries the model, uploaded before as a blob named by `model_sha256`.
 struct Done {
     std::string job;
@@ -256,6 +274,7 @@ struct Done {
     std::string parameters_digest{};             ///< SHA-256 of the final parameters: all members must agree
     std::vector<EvaluationResult> evaluations{}; ///< rank 0 only
     Preprocessing preprocessing{};               ///< rank 0 only
+    std::vector<Shipment> shipments{};           ///< that this member sent or received
 };
 
 struct Failed {

@@ -21,6 +21,7 @@ struct PlanMember {
     std::int64_t peak_memory_bytes{};
     double state_share{1.0}; ///< part of the optimizer's state of what it trains; 1: all of it
     ModelStage stage{};      ///< its blocks; the whole model, except in a pipeline
+    std::string rows_from{}; ///< DN of the member that ships it the rows; empty: it holds them, or reads none
 };
 
 /// A way to do it, with its predicted cost.
@@ -33,8 +34,9 @@ struct PlanCandidate {
     std::int64_t micro_rows{};         ///< of a pipeline: rows of a micro-batch
     bool state_sharded{};              ///< each member keeps its state_share of the optimizer's state (ZeRO-1)
     double step_seconds{};
+    double shipping_seconds{};          ///< until members without the data have the rows
     double scoring_seconds{};           ///< validation after each epoch, the report's scores and baselines
-    double total_seconds{};             ///< all steps, scoring and set-up
+    double total_seconds{};             ///< all steps, scoring, shipping and set-up
     std::int64_t wire_bytes_per_step{}; ///< sent by each member, payload
     bool fits{true};                    ///< memory, everywhere
     double late_seconds{};              ///< over the expected training time; 0 when in time or none was asked

@@ -46,4 +46,23 @@ std::int64_t Preprocessing::outputs() const {
     return target.kind == ColumnKind::category && classes > 2 ? classes : 1;
 }
 
+std::vector<MatrixPart> parts_of(const MatrixInfo& info) {
+    constexpr auto number = static_cast<std::int64_t>(sizeof(float));
+    std::vector<MatrixPart> parts{{"train.features", info.rows * info.columns * number},
+                                  {"train.target", info.rows * number}};
+    if (info.test_rows > 0) {
+        parts.push_back({"test.features", info.test_rows * info.columns * number});
+        parts.push_back({"test.target", info.test_rows * number});
+    }
+    return parts;
+}
+
+std::int64_t bytes_of(const MatrixInfo& info) {
+    std::int64_t bytes = 0;
+    for (const MatrixPart& part : parts_of(info)) {
+        bytes += part.bytes;
+    }
+    return bytes;
+}
+
 } // namespace muster

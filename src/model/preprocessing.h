@@ -100,4 +100,14 @@ struct MatrixInfo {
     double encode_seconds{}; ///< 0 when it came from the cache
 };
 
+/// A file of a matrix: its name in the cache, and its size. Little-endian float32 values, [rows, columns] or [rows].
+struct MatrixPart {
+    const char* name;
+    std::int64_t bytes;
+};
+/// The files of a matrix, in the order in which its digest is made of theirs: without test rows two, else four.
+[[nodiscard]] std::vector<MatrixPart> parts_of(const MatrixInfo& info);
+/// Bytes of all of them.
+[[nodiscard]] std::int64_t bytes_of(const MatrixInfo& info);
+
 } // namespace muster

@@ -18,6 +18,7 @@ struct RosterMember {
     std::int64_t batch_rows{};          ///< its part of each full global batch; of a pipeline its replica's
     double state_share{1.0};            ///< part of the optimizer's state (model/state_shares.h)
     ModelStage stage{};                 ///< its blocks; the whole model, except in a pipeline
+    std::string rows_from{}; ///< DN of the member that ships it the rows; empty: it holds them, or reads none
 
     bool operator==(const RosterMember&) const = default;
 };

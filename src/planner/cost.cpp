@@ -67,6 +67,31 @@ double baseline_seconds(const ScoringWork& work, double seconds_per_row) {
     return static_cast<double>(work.baseline_passes) * seconds_per_row * pass / step;
 }
 
+/// Names who ships the rows to members without them, and how long that takes: over the slowest link there is, and no
+/// faster than the sender allows.
+void ship_rows(const Question& question, const Subset& members, PlanCandidate& candidate) {
+    const auto sender = sender_of(question);
+    double rate = std::numeric_limits<double>::infinity();
+    std::int64_t receivers = 0;
+    for (std::size_t i = 0; i < members.size() && sender; ++i) {
+        const Candidate& function = question.candidates[members[i]];
+        if (!function.holds_data) {
+            candidate.members[i].rows_from = question.candidates[*sender].dn;
+            ++receivers;
+        }
+        if (function.calibration.bytes_per_second > 0.0) {
+            rate = std::min(rate, function.calibration.bytes_per_second);
+        }
+    }
+    if (receivers == 0) {
+        return;
+    }
+    if (const auto allowed = question.candidates[*sender].ship_bytes_per_second_max; allowed > 0) {
+        rate = std::min(rate, static_cast<double>(allowed));
+    }
+    candidate.shipping_seconds = static_cast<double>(receivers * question.row_bytes) / rate;
+}
+
 } // namespace
 
 std::int64_t state_bytes(const Question& question, const Candidate& function) {
@@ -151,6 +176,7 @@ PlanCandidate priced(const Question& question,
         candidate.wire_bytes_per_step = static_cast<std::int64_t>(
             2.0 * (ranks - 1.0) / ranks * static_cast<double>(function.calibration.parameter_bytes));
     }
+    ship_rows(question, members, candidate);
     const double communication = all_reduce_seconds(question, members, gradient_bytes(question, members));
     // Communication hides behind the backward pass only where every member has a core to spare for it.
     const bool spare =
@@ -164,6 +190,7 @@ PlanCandidate priced(const Question& question,
     candidate.step_seconds = busiest + exposed;
     candidate.scoring_seconds += forward;
     candidate.total_seconds = candidate.step_seconds * static_cast<double>(question.steps) + candidate.scoring_seconds +
+                              candidate.shipping_seconds +
                               question.setup_seconds_per_member * static_cast<double>(members.size());
     if (question.expected_seconds > 0.0) {
         candidate.late_seconds =
@@ -186,32 +213,91 @@ bool all_hold_data(const Question& question) {
     return std::ranges::all_of(question.candidates, &Candidate::holds_data);
 }
 
-std::vector<Subset> subsets_of(const Question& question) {
-    const Subset holders = holders_of(question);
-    const std::size_t count = holders.size();
+std::optional<std::size_t> sender_of(const Question& question) {
+    std::optional<std::size_t> sender;
+    std::ptrdiff_t most = 0;
+    for (const std::size_t holder : holders_of(question)) {
+        const std::string& dn = question.candidates[holder].dn;
+        const auto receivers = std::ranges::count_if(question.candidates, [&](const Candidate& each) {
+            return !each.holds_data && std::ranges::find(each.rows_from, dn) != each.rows_from.end();
+        });
+        if (receivers > most) {
+            sender = holder;
+            most = receivers;
+        }
+    }
+    return sender;
+}
+
+Subset readers_of(const Question& question) {
+    const auto sender = sender_of(question);
+    Subset readers;
+    for (std::size_t i = 0; i < question.candidates.size(); ++i) {
+        const Candidate& each = question.candidates[i];
+        const bool receives =
+            sender && std::ranges::find(each.rows_from, question.candidates[*sender].dn) != each.rows_from.end();
+        if (each.holds_data || receives) {
+            readers.push_back(i);
+        }
+    }
+    return readers;
+}
+
+namespace {
+
+/// Whether those without the data have their sender among them.
+bool can_be_supplied(const Question& question, const Subset& subset, std::optional<std::size_t> sender) {
+    const bool all_hold =
+        std::ranges::all_of(subset, [&](std::size_t index) { return question.candidates[index].holds_data; });
+    return all_hold || (sender && std::ranges::find(subset, *sender) != subset.end());
+}
+
+std::vector<Subset> all_subsets(const Subset& of) {
     std::vector<Subset> subsets;
-    if (count <= exhaustive_max) {
-        for (std::size_t bits = 1; bits < (std::size_t{1} << count); ++bits) {
-            Subset subset;
-            for (std::size_t i = 0; i < count; ++i) {
-                if ((bits >> i & 1U) != 0) {
-                    subset.push_back(holders[i]);
-                }
-            }
-            if (subset.size() > 1) {
-                subsets.push_back(std::move(subset));
+    for (std::size_t bits = 1; bits < (std::size_t{1} << of.size()); ++bits) {
+        Subset subset;
+        for (std::size_t i = 0; i < of.size(); ++i) {
+            if ((bits >> i & 1U) != 0) {
+                subset.push_back(of[i]);
             }
         }
-        return subsets;
+        subsets.push_back(std::move(subset));
     }
-    Subset order = holders;
+    return subsets;
+}
+
+/// The fastest two, three and so on.
+std::vector<Subset> fastest_of(const Question& question, Subset order) {
     std::ranges::sort(order, {}, [&](std::size_t index) {
         const auto line = question.candidates[index].calibration.fit();
         return line.fixed + line.per_row * static_cast<double>(question.batch);
     });
-    for (std::size_t size = 2; size <= count; ++size) {
+    std::vector<Subset> subsets;
+    for (std::size_t size = 2; size <= order.size(); ++size) {
         subsets.emplace_back(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(size));
     }
+    return subsets;
+}
+
+} // namespace
+
+std::vector<Subset> subsets_of(const Question& question) {
+    const Subset readers = readers_of(question);
+    const auto sender = sender_of(question);
+    std::vector<Subset> subsets;
+    if (readers.size() <= exhaustive_max) {
+        subsets = all_subsets(readers);
+    } else {
+        subsets = fastest_of(question, holders_of(question));
+        Subset others = readers;
+        std::erase(others, sender.value_or(question.candidates.size()));
+        for (Subset& subset : sender ? fastest_of(question, others) : std::vector<Subset>{}) {
+            subset.push_back(*sender);
+            subsets.push_back(std::move(subset));
+        }
+    }
+    std::erase_if(
+        subsets, [&](const Subset& subset) { return subset.size() < 2 || !can_be_supplied(question, subset, sender); });
     return subsets;
 }
 

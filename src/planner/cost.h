@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,12 @@ using Subset = std::vector<std::size_t>;
 /// Those that hold the data, and so can read rows.
 [[nodiscard]] Subset holders_of(const Question& question);
 [[nodiscard]] bool all_hold_data(const Question& question);
+/// The one that would ship rows: the holder with the most receivers; nothing, where there are none.
+[[nodiscard]] std::optional<std::size_t> sender_of(const Question& question);
+/// The holders, and those that the sender would ship the rows to.
+[[nodiscard]] Subset readers_of(const Question& question);
 
-/// Subsets of at least two members worth pricing, each of which holds the data.
+/// Subsets of at least two members worth pricing, each of which holds the data or is shipped it by a member.
 [[nodiscard]] std::vector<Subset> subsets_of(const Question& question);
 
 /// Bytes of the optimizer's whole state.

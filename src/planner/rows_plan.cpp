@@ -6,6 +6,7 @@
 #include "planner/split.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -81,8 +82,8 @@ std::optional<PlanCandidate> best_together(const Question& question) {
         }
     }
     // What the recipe asks for is done although it does not pay: with rows for everybody.
-    if (!best && question.strategy == DistributionKind::data_parallel && holders_of(question).size() > 1) {
-        PlanCandidate equal = equal_shares(question, holders_of(question));
+    if (!best && question.strategy == DistributionKind::data_parallel && readers_of(question).size() > 1) {
+        PlanCandidate equal = equal_shares(question, readers_of(question));
         const bool rows = question.batch >= std::ssize(equal.members);
         return equal.fits && rows ? std::optional{std::move(equal)} : std::nullopt;
     }
@@ -103,11 +104,29 @@ std::string missing_memory(const Question& question, const PlanCandidate& candid
     return {};
 }
 
-/// Equal shares for all that hold the data, only to show what they would cost.
+/// Equal shares for all that read rows, only to show what they would cost.
 PlanCandidate equal_for_all(const Question& question) {
-    PlanCandidate equal = equal_shares(question, holders_of(question));
+    PlanCandidate equal = equal_shares(question, readers_of(question));
     equal.reason = "rejected: " + (equal.fits ? cost_of_equality(equal) : missing_memory(question, equal));
     return equal;
+}
+
+/// "; gnb-1 ships 12.4 MB of rows to gnb-2 and gnb-3, predicted to take 1.2 s"; empty, when all members hold the data.
+std::string words_of_shipping(const Question& question, const PlanCandidate& candidate) {
+    std::vector<std::string> receivers;
+    std::string sender;
+    for (const PlanMember& member : candidate.members) {
+        if (!member.rows_from.empty()) {
+            receivers.push_back(nrm::short_name(member.dn));
+            sender = member.rows_from;
+        }
+    }
+    return receivers.empty() ? std::string{}
+                             : fmt::format("; {} ships {:.1f} MB of rows to {}, predicted to take {:.1f} s",
+                                           nrm::short_name(sender),
+                                           static_cast<double>(question.row_bytes) / mega,
+                                           fmt::join(receivers, " and "),
+                                           candidate.shipping_seconds);
 }
 
 /// The first candidate of `plan` is one function, the last are several: is distribution worth it?
@@ -136,7 +155,7 @@ void weigh(const Question& question, Plan& plan) {
     if (one_late) {
         plan.why += fmt::format(", which would be {:.0f} s late", one.late_seconds);
     }
-    plan.why += "; " + cost_of_equality(plan.candidates[1]);
+    plan.why += "; " + cost_of_equality(plan.candidates[1]) + words_of_shipping(question, many);
     many.reason = "chosen: " + plan.why;
     one.reason = fmt::format("rejected: {:.2f}x slower", gain);
 }
@@ -211,7 +230,8 @@ Result<Plan> decide_on_rows(const Question& question) {
     auto one = question.strategy == DistributionKind::data_parallel ? std::nullopt : best_alone(question);
     auto many = question.strategy == DistributionKind::one_function ? std::nullopt : best_together(question);
     const std::size_t holders = holders_of(question).size();
-    if (question.strategy == DistributionKind::data_parallel && holders < 2) {
+    const std::size_t readers = readers_of(question).size();
+    if (question.strategy == DistributionKind::data_parallel && readers < 2) {
         return too_few_hold_data(question);
     }
     const bool several = holders > 1 && question.strategy != DistributionKind::one_function;
@@ -234,14 +254,14 @@ Result<Plan> decide_on_rows(const Question& question) {
     if (one) {
         plan.candidates.push_back(std::move(*one));
     }
-    if (holders > 1) {
+    if (readers > 1) {
         plan.candidates.push_back(equal_for_all(question));
     }
     if (!many) {
         plan.chosen = 0;
         plan.why = question.strategy == DistributionKind::one_function ? "the recipe asks for one function"
                    : question.candidates.size() == 1                   ? "one function is available and the job fits it"
-                   : holders == 1 ? "one function holds the data and the job fits it"
+                   : readers == 1 ? "one function holds the data and the job fits it"
                                   : "no several functions fit the job";
         plan.candidates.front().reason = "chosen: " + plan.why;
         return plan;
@@ -251,6 +271,7 @@ Result<Plan> decide_on_rows(const Question& question) {
         plan.chosen = plan.candidates.size() - 1;
         plan.why = question.strategy == DistributionKind::data_parallel ? "the recipe asks for data parallelism"
                                                                         : "the job fits no single function's memory";
+        plan.why += words_of_shipping(question, plan.candidates.back());
         plan.candidates.back().reason = "chosen: " + plan.why;
         return plan;
     }

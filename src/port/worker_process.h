@@ -35,6 +35,7 @@ struct WorkerCommit {
     Commit order;
     Secret key;
     int rank{};
+    std::int64_t ship_bytes_per_second_max{}; ///< rows leave no faster; 0: as fast as it goes
 };
 struct WorkerStart {
     std::int64_t generation{};
@@ -64,13 +65,20 @@ public:
     virtual void on_worker_exit(const std::string& job, const std::string& reason) = 0;
 };
 
+/// An open file that shipped rows are written to.
+struct LandingFile {
+    std::string name; ///< of MatrixPart
+    int fd{-1};       ///< readable and writable
+};
+
 /// What a worker may use, and the program of a user where that is the model.
 struct WorkerLimits {
     double cpu_cores{1.0};
     std::int64_t memory_bytes{}; ///< 0: no limit
     std::int64_t lease_seconds{30};
-    int program{-1};                  ///< open archive, borrowed by start(); -1: the model is one of ours
-    std::int64_t program_seconds{60}; ///< one run of it may take
+    int program{-1};                    ///< open archive, borrowed by start(); -1: the model is one of ours
+    std::int64_t program_seconds{60};   ///< one run of it may take
+    std::vector<LandingFile> landing{}; ///< borrowed by start(); none: no rows are shipped to it
 };
 
 /// What an agent keeps of a job, so that it can go on with it after its own restart. No secrets.

@@ -64,6 +64,38 @@ bool may_be_split(const nlohmann::json& recipe) {
     return strategy == DistributionKind::pipeline || strategy == DistributionKind::automatic;
 }
 
+/// Whether rows may be shipped for such a job, as far as the recipe says: to whoever shares the rows of a network.
+/// Boosted trees are grown by those that have the rows already: what they cost is measured on rows.
+bool may_be_shipped(const nlohmann::json& recipe) {
+    const auto parsed = wire::recipe_from_json(recipe);
+    if (!parsed || has_trees(*parsed)) {
+        return false;
+    }
+    const DistributionKind strategy = parsed->distribution.strategy;
+    return strategy == DistributionKind::data_parallel || strategy == DistributionKind::automatic;
+}
+
+/// Whether a holder's catalogue lets the function have all that the job reads.
+bool may_ship(const LiveJob& job, const FunctionState& holder, const std::string& to) {
+    const auto needed = sources_of(job.record.recipe);
+    return std::ranges::all_of(needed, [&](const std::string& name) {
+        const DataSource* source = source_of(holder, name);
+        return source != nullptr && may_receive_rows(*source, to, job.record.consumer);
+    });
+}
+
+/// Of the holders those that may ship the rows to the function.
+std::vector<std::string>
+senders_to(const LiveJob& job, const std::vector<FunctionState>& holders, const std::string& to) {
+    std::vector<std::string> senders;
+    for (const FunctionState& holder : holders) {
+        if (may_ship(job, holder, to)) {
+            senders.push_back(holder.dn);
+        }
+    }
+    return senders;
+}
+
 /// Where the rows of a job are: as the recipe says; where it leaves that open, pinned when contents differ and all
 /// catalogues say so.
 DataLayout layout_of(const std::vector<FunctionState>& functions, const Recipe& recipe) {
@@ -173,20 +205,36 @@ Choice choose(const Desk& desk, const LiveJob& job) {
     const bool leaves = best != by_data.end() && std::ranges::all_of(best->second, [&](const FunctionState& function) {
                             return source_of(function, source)->may_leave;
                         });
-    if (leaves && may_be_split(job.record.recipe)) {
-        take(without_data);
-        choice.without_data = {choice.candidates.begin() + static_cast<std::ptrdiff_t>(holders),
-                               choice.candidates.end()};
-    } else {
-        for (const FunctionState& function : without_data) {
-            choice.reasons.emplace(
-                function.dn,
-                fmt::format("does not hold the data \"{}\"{}",
-                            source,
-                            best != by_data.end() && !leaves ? ", which may not leave its holders" : ""));
+    choice.for_stages = leaves && may_be_split(job.record.recipe);
+    const bool ships = best != by_data.end() && may_be_shipped(job.record.recipe);
+    std::vector<FunctionState> useful;
+    for (const FunctionState& function : without_data) {
+        auto senders = ships ? senders_to(job, best->second, function.dn) : std::vector<std::string>{};
+        std::erase_if(senders, [&](const std::string& dn) { // a holder that is not asked ships nothing
+            return std::ranges::find(choice.candidates, dn) == choice.candidates.end();
+        });
+        if (choice.for_stages || !senders.empty()) {
+            useful.push_back(function);
+            choice.rows_from[function.dn] = std::move(senders);
+            continue;
         }
+        choice.reasons.emplace(
+            function.dn,
+            fmt::format("does not hold the data \"{}\"{}",
+                        source,
+                        best != by_data.end() && !leaves ? ", which may not leave its holders" : ""));
     }
+    take(useful);
+    choice.without_data = {choice.candidates.begin() + static_cast<std::ptrdiff_t>(holders), choice.candidates.end()};
     return choice;
+}
+
+std::vector<std::string> sources_of(const nlohmann::json& recipe) {
+    std::vector<std::string> sources{recipe.at("data").at("source").get<std::string>()};
+    if (const std::string test = recipe.at("data").value("test", ""); !test.empty()) {
+        sources.push_back(test);
+    }
+    return sources;
 }
 
 std::vector<std::string> unknown_suggestions(const Fleet& fleet, const Wish& wish) {
@@ -240,6 +288,8 @@ void ask_as_recipe(const Recipe& recipe, const DataShape& shape, planner::Questi
     question.batch = steps.batch;
     question.steps = steps.steps;
     question.scoring = scoring_work(recipe, shape);
+    question.row_bytes = (shape.training_rows + shape.validation_rows + shape.test_rows) * (shape.columns + 1) *
+                         static_cast<std::int64_t>(sizeof(float));
     if (question.layout == DataLayout::pinned) {
         question.scoring.baseline_passes = 0;
     }

@@ -13,8 +13,11 @@ namespace muster::producer {
 
 /// The functions that may be asked now, and why the others may not.
 struct Choice {
-    std::vector<std::string> candidates{};        ///< best first
-    std::set<std::string> without_data{};         ///< of them: asked for a stage that others bring the rows to
+    std::vector<std::string> candidates{}; ///< best first
+    std::set<std::string> without_data{};  ///< of them: those that do not hold it
+    bool for_stages{};                     ///< they are asked for a stage that others bring the rows to
+    std::map<std::string, std::vector<std::string>>
+        rows_from{};                              ///< of them: DNs of candidates that may ship it the rows
     std::map<std::string, std::string> reasons{}; ///< DN -> why it is not among them
     DataLayout layout{DataLayout::whole};
     std::vector<std::string> missing{}; ///< pinned rows: DNs that have some and are no candidates
@@ -24,10 +27,14 @@ struct Choice {
 
 /// Chooses among the connected, free functions that hold the data and allow the inference name. Functions with other
 /// data than most (by content digest) are left out: in layout "whole" every member reads the same rows. Where the
-/// recipe's model may be split, functions without the data are asked too, after those: stages but the first read none.
-/// Where the recipe says that rows are pinned, or contents differ and all catalogues that have the source say so, all
-/// who have rows are asked, and nobody else.
+/// recipe's model may be split, functions without the data are asked too, after those: stages but the first read none;
+/// and where a holder's catalogue lets the rows leave for them and the consumer, they may be shipped there. Where the
+/// recipe says that rows are pinned, or contents differ and all catalogues that have the source say so, all who have
+/// rows are asked, and nobody else.
 [[nodiscard]] Choice choose(const Desk& desk, const LiveJob& job);
+
+/// The data that a recipe names: the training source, and the test source where there is one.
+[[nodiscard]] std::vector<std::string> sources_of(const nlohmann::json& recipe);
 
 /// Names of suggestedTrainingNodeList that stand for no function (a ManagedElement or SubNetwork stands for those
 /// below it).

@@ -18,6 +18,16 @@ namespace {
 
 constexpr double milliseconds_per_second = 1'000.0;
 
+/// Those that may ship it the rows and still take part.
+std::vector<std::string> senders_of(const Round& round, const Answer& answer) {
+    std::vector<std::string> senders = answer.rows_from;
+    std::erase_if(senders, [&](const std::string& dn) {
+        const auto sender = round.answers.find(dn);
+        return sender == round.answers.end() || !sender->second.holds_data;
+    });
+    return senders;
+}
+
 Result<planner::Question> question_of(const Desk& desk, const LiveJob& job) {
     const auto recipe = wire::recipe_from_json(job.record.recipe);
     if (!recipe) {
@@ -26,13 +36,17 @@ Result<planner::Question> question_of(const Desk& desk, const LiveJob& job) {
     planner::Question question{.layout = job.record.layout};
     const bool pinned = question.layout == DataLayout::pinned;
     DataShape shape;
+    std::int64_t row_bytes = 0;
     for (const auto& [dn, answer] : job.round.answers) {
         question.candidates.push_back({.dn = dn,
                                        .calibration = answer.measured->calibration,
                                        .memory_bytes = answer.accept.memory_bytes,
                                        .cpu_cores = answer.accept.cpu_cores,
                                        .holds_data = answer.holds_data,
-                                       .rows = pinned ? answer.prepared.training_rows : 0});
+                                       .rows = pinned ? answer.prepared.training_rows : 0,
+                                       .rows_from = senders_of(job.round, answer),
+                                       .ship_bytes_per_second_max = answer.accept.ship_bytes_per_second_max});
+        row_bytes = bytes_of(answer.prepared.matrix);
         if (pinned) {
             add_rows(shape, shape_of(answer.prepared));
         } else {
@@ -40,6 +54,7 @@ Result<planner::Question> question_of(const Desk& desk, const LiveJob& job) {
         }
     }
     ask_as_recipe(*recipe, shape, question);
+    question.row_bytes = row_bytes;
     question.expected_seconds = static_cast<double>(job.wish.expected_seconds);
     question.spent_seconds = static_cast<double>(desk.wall_ms() - job.record.evaluated_ms) / milliseconds_per_second;
     return question;
@@ -72,6 +87,13 @@ void name_missing(const Desk& desk, Job& job) {
     }
 }
 
+/// A member that holds the data, as each plan has one.
+const Answer& holder_among(const LiveJob& job, const std::vector<JobMember>& members) {
+    const auto holder = std::ranges::find_if(
+        members, [&](const JobMember& member) { return job.round.answers.at(member.dn).holds_data; });
+    return job.round.answers.at((holder == members.end() ? members.front() : *holder).dn);
+}
+
 Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan, std::int64_t request_version) {
     const auto recipe = wire::recipe_from_json(updated.recipe);
     Agreement agreement{.job = updated.wire_id(),
@@ -94,12 +116,13 @@ Agreement agreement_of(const LiveJob& job, const Job& updated, const Plan& plan,
                                      .state_share = member.state_share,
                                      .stage = member.stage,
                                      .holds_data = answer.holds_data,
+                                     .rows_from = member.rows_from,
                                      .rows = pinned ? answer.prepared.training_rows : 0,
                                      .matrix_digest = pinned ? answer.prepared.matrix.digest : std::string{}});
     }
     const Answer& first = job.round.answers.at(updated.members.front().dn);
     agreement.matrix_digest = pinned ? std::string{} : first.prepared.matrix.digest;
-    for (const DataSource& source : first.accept.sources) {
+    for (const DataSource& source : holder_among(job, updated.members).accept.sources) {
         agreement.sources.push_back({source.name, pinned ? std::string{} : source.digest});
     }
     return agreement;
@@ -166,7 +189,8 @@ bool Commitment::decide(LiveJob& job) {
                                    job.round.answers.at(member.dn).accept.addresses,
                                    member.batch_rows,
                                    member.state_share,
-                                   member.stage});
+                                   member.stage,
+                                   member.rows_from});
         updated.leases.push_back(member.dn);
     }
     const auto request = desk_.tree.find(desk_.request_of(job));
@@ -196,8 +220,13 @@ bool Commitment::send_commits(LiveJob& job) {
                   .micro_rows = chosen_of(job.record).value("micro_rows", std::int64_t{0}),
                   .layout = job.record.layout};
     for (const JobMember& member : job.record.members) {
-        roster.members.push_back(
-            {member.dn, member.identity, member.addresses, member.batch_rows, member.state_share, member.stage});
+        roster.members.push_back({member.dn,
+                                  member.identity,
+                                  member.addresses,
+                                  member.batch_rows,
+                                  member.state_share,
+                                  member.stage,
+                                  member.rows_from});
     }
     std::erase_if(job.round.answers, [&](const auto& entry) {
         const bool chosen = std::ranges::find(job.record.leases, entry.first) != job.record.leases.end();

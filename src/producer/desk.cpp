@@ -71,11 +71,11 @@ void Desk::stage_progress(Transaction& transaction, const LiveJob& job, nrm::Jso
     transaction.set(process_of(job), {{"progressStatus", std::move(progress)}});
 }
 
-void Desk::release_all(const LiveJob& job, const std::string& reason) {
+void Desk::release_all(const LiveJob& job, const std::string& reason, bool keep_rows) {
     for (const std::string& dn : job.record.leases) {
         const auto state = fleet.find(dn);
         if (state && (state->job.empty() || state->job == job.record.wire_id()) && !state->releasing) {
-            fleet.release(dn, job.record.wire_id(), reason);
+            fleet.release(dn, job.record.wire_id(), reason, keep_rows);
         }
     }
 }

@@ -31,9 +31,10 @@ struct Answer {
     std::string counter{};        ///< its words, when it offered less
     TableStatistics statistics{}; ///< of its pinned rows
     Prepared prepared{};
-    std::optional<Measured> measured{}; ///< from the store or from this round
-    bool measure_steps{};               ///< asked to time steps in this round
-    bool holds_data{true};              ///< false: good for a stage of a split model that others bring the rows to
+    std::optional<Measured> measured{};   ///< from the store or from this round
+    bool measure_steps{};                 ///< asked to time steps in this round
+    bool holds_data{true};                ///< false: good for a stage of a split model that others bring the rows to
+    std::vector<std::string> rows_from{}; ///< without the data: DNs of those that may ship it the rows
 };
 
 /// What is known of a job only while this process lives; a restart begins the round anew.
@@ -105,7 +106,8 @@ struct Desk {
     /// Stages a new progressStatus of the process.
     void stage_progress(Transaction& transaction, const LiveJob& job, nrm::Json progress) const;
     /// Releases everybody who may hold a lease of this round.
-    void release_all(const LiveJob& job, const std::string& reason);
+    /// `keep_rows`: rows that were shipped are kept where they are, for the next round.
+    void release_all(const LiveJob& job, const std::string& reason, bool keep_rows = false);
     /// Says whether the consumer holds the job (suspendRequest or suspendProcess) or wants it cancelled.
     enum class Order { go, hold, cancel };
     [[nodiscard]] Order order_of(const Transaction& transaction, const LiveJob& job) const;

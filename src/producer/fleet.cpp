@@ -170,7 +170,7 @@ void Fleet::adopt(const std::string& dn, const std::string& job) {
     functions_.at(dn).releasing = false;
 }
 
-void Fleet::release(const std::string& dn, const std::string& job, const std::string& reason) {
+void Fleet::release(const std::string& dn, const std::string& job, const std::string& reason, bool keep_rows) {
     {
         const std::scoped_lock lock{mutex_};
         const auto found = functions_.find(dn);
@@ -184,7 +184,7 @@ void Fleet::release(const std::string& dn, const std::string& job, const std::st
             state.free_at = clock_.steady_now() + settings_.release_wait;
         }
     }
-    if (auto sent = link_.send(dn, Release{job, reason}); !sent) {
+    if (auto sent = link_.send(dn, Release{job, reason, keep_rows}); !sent) {
         log::warning("release not sent function={} job={} reason=\"{}\"", dn, job, sent.error().text());
     }
 }

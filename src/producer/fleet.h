@@ -55,7 +55,7 @@ public:
     /// Takes a function back into a job that it reports itself.
     void adopt(const std::string& dn, const std::string& job);
     /// Sends Release if it is connected; the function is free when it answers, is lost, or release_wait is over.
-    void release(const std::string& dn, const std::string& job, const std::string& reason);
+    void release(const std::string& dn, const std::string& job, const std::string& reason, bool keep_rows = false);
     void released(const std::string& dn, const std::string& job);
     /// Frees functions whose release_wait is over and keeps leases alive. Call in each step.
     void tick(SteadyTime now);

@@ -30,7 +30,7 @@ constexpr std::array<std::pair<Phase, std::string_view>, 10> names{{{Phase::queu
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Exclusion, code, words, until_ms)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Event, time_ms, event)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(JobMember, dn, identity, addresses, batch_rows, state_share, stage)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(JobMember, dn, identity, addresses, batch_rows, state_share, stage, rows_from)
 // Found by nlohmann's conversions. As with its own macro for enums, an unknown name is the first phase.
 static void to_json(nlohmann::json& json, Phase phase) {
     json = name_of(phase);

@@ -60,6 +60,7 @@ struct JobMember {
     std::int64_t batch_rows{};
     double state_share{1.0};
     ModelStage stage{};
+    std::string rows_from{}; ///< DN of the member that ships it the rows; empty: none
 };
 
 /// One job, made with its request. Written to the store before anything is done about it.

@@ -10,14 +10,6 @@
 namespace muster::producer {
 namespace {
 
-std::vector<std::string> sources_of(const nlohmann::json& recipe) {
-    std::vector<std::string> sources{recipe.at("data").at("source").get<std::string>()};
-    if (const std::string test = recipe.at("data").value("test", ""); !test.empty()) {
-        sources.push_back(test);
-    }
-    return sources;
-}
-
 std::vector<std::string> holders_in(const Round& round) {
     std::vector<std::string> holders = names_in(round);
     std::erase_if(holders, [&](const std::string& dn) { return !round.answers.at(dn).holds_data; });
@@ -155,9 +147,18 @@ bool Negotiation::propose(LiveJob& job, const Choice& choice) {
     job.round =
         Round{.deadline = desk_.now() + desk_.settings.propose_wait, .layout = choice.layout, .asked = dns.size()};
     for (const std::string& dn : dns) {
-        job.round.answers[dn].holds_data = !choice.without_data.contains(dn);
+        Answer& answer = job.round.answers[dn];
+        answer.holds_data = !choice.without_data.contains(dn);
+        if (const auto senders = choice.rows_from.find(dn); senders != choice.rows_from.end()) {
+            answer.rows_from = senders->second;
+        }
         desk_.fleet.reserve(dn, job.record.wire_id());
     }
+    send_proposals(job, choice);
+    return true;
+}
+
+void Negotiation::send_proposals(LiveJob& job, const Choice& choice) {
     Propose message{.job = job.record.wire_id(),
                     .consumer = job.record.consumer,
                     .caller = job.record.caller,
@@ -168,21 +169,27 @@ bool Negotiation::propose(LiveJob& job, const Choice& choice) {
                     .expected_seconds = job.wish.expected_seconds,
                     .lease_seconds = desk_.settings.lease.count(),
                     .layout = choice.layout};
-    for (const std::string& dn : dns) {
+    for (const std::string& dn : choice.candidates) {
         const bool holds = !choice.without_data.contains(dn);
         message.sources = holds ? sources_of(job.record.recipe) : std::vector<std::string>{};
         message.receivers.clear();
-        if (holds) {
+        message.row_receivers.clear();
+        message.receives_rows = choice.rows_from.contains(dn) && !choice.rows_from.at(dn).empty();
+        if (holds && choice.for_stages) {
             message.receivers.assign(choice.without_data.begin(), choice.without_data.end());
+        }
+        for (const auto& [receiver, senders] : choice.rows_from) {
+            if (std::ranges::find(senders, dn) != senders.end()) {
+                message.row_receivers.push_back(receiver);
+            }
         }
         message.peers.clear();
         std::ranges::copy_if(
-            dns, std::back_inserter(message.peers), [&](const std::string& peer) { return peer != dn; });
+            choice.candidates, std::back_inserter(message.peers), [&](const std::string& peer) { return peer != dn; });
         if (auto sent = desk_.send(dn, message); !sent) {
             rounds_.drop(job, dn, {"unreachable", sent.error().text()});
         }
     }
-    return true;
 }
 
 void Negotiation::on_accept(LiveJob& job, const std::string& dn, const Accept& accept, const std::string& counter) {
@@ -225,9 +232,13 @@ void Negotiation::on_prepared(LiveJob& job, const std::string& dn, const Prepare
     }
     found->second.state = Answer::State::prepared;
     found->second.prepared = prepared;
+    const Answer& answer = found->second;
     desk_.note(job.record,
-               found->second.holds_data ? fmt::format("{} is prepared: {} training rows", dn, prepared.training_rows)
-                                        : fmt::format("{} is prepared for a stage: it does not hold the data", dn));
+               answer.holds_data          ? fmt::format("{} is prepared: {} training rows", dn, prepared.training_rows)
+               : answer.rows_from.empty() ? fmt::format("{} is prepared for a stage: it does not hold the data", dn)
+                                          : fmt::format("{} is prepared and has room for the rows, which it does not "
+                                                        "hold",
+                                                        dn));
 }
 
 void Negotiation::drop_silent(LiveJob& job,

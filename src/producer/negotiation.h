@@ -32,6 +32,7 @@ private:
     bool evaluate(LiveJob& job);
     bool await_function(LiveJob& job, const std::string& reason, bool later);
     bool propose(LiveJob& job, const Choice& choice);
+    void send_proposals(LiveJob& job, const Choice& choice);
     bool after_agreeing(LiveJob& job);
     bool after_preparing(LiveJob& job);
     void send_prepare(LiveJob& job,

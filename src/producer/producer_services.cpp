@@ -74,6 +74,9 @@ Measurements measurements_of(const Desk& desk, const std::string& recipe_digest,
                                     .memory_bytes = row.function.capacity.memory_bytes,
                                     .cpu_cores = row.function.capacity.cpu_cores,
                                     .holds_data = !choice.without_data.contains(row.function.dn)});
+        if (const auto senders = choice.rows_from.find(row.function.dn); senders != choice.rows_from.end()) {
+            found.candidates.back().rows_from = senders->second;
+        }
         if (pinned && !row.measured) { // nothing is known of its rows
             return {.provisional = true};
         }

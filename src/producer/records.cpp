@@ -39,6 +39,20 @@ std::string output_of(const Job& job) {
     return job.recipe.at("data").value("target", "");
 }
 
+/// What was shipped, as the senders have it in writing from the receivers.
+Json shipments_of(const Job& job) {
+    Json list = Json::array();
+    for (const JobMember& member : job.members) {
+        const auto found = job.done.find(member.dn);
+        for (const Shipment& shipment : found == job.done.end() ? std::vector<Shipment>{} : found->second.shipments) {
+            if (shipment.from == member.dn) {
+                list.push_back(shipment);
+            }
+        }
+    }
+    return list;
+}
+
 Json participants_of(const Job& job) {
     Json list = Json::array();
     std::int64_t rows = 0;
@@ -67,6 +81,9 @@ Json participants_of(const Job& job) {
             entry["bytes_sent"] = done.bytes_sent;
             entry["peak_memory_bytes"] = done.peak_memory_bytes;
             entry["state_bytes"] = done.state_bytes;
+        }
+        if (!member.rows_from.empty()) {
+            entry["rows_from"] = member.rows_from;
         }
         list.push_back(std::move(entry));
     }
@@ -197,6 +214,11 @@ Json decision_record(const Job& job, const Decided& decided) {
             "the model is split: rows stay with the function that has its first stage, and pass through the others "
             "as the numbers that the stage before has made of them";
     }
+    if (std::ranges::any_of(job.members, [](const JobMember& member) { return !member.rows_from.empty(); })) {
+        data["data"]["words"] =
+            "each function reads a whole copy of the rows: its own, or one that a holder ships to it "
+            "for this job, which is deleted at its end";
+    }
     if (job.layout == DataLayout::pinned) {
         data["data"]["words"] = "rows stay at the sites that own them: statistics and gradients leave, and no row";
         data["data"]["missing"] = job.missing;
@@ -248,6 +270,10 @@ Json progress_record(const Job& job, const std::map<std::string, Progress>& memb
                         {"compute_seconds", progress.compute_seconds},
                         {"wait_seconds", progress.wait_seconds},
                         {"bytes_sent", progress.bytes_sent}});
+        if (progress.rows_expected_bytes > 0) {
+            list.back()["rows_arrived_bytes"] = progress.rows_arrived_bytes;
+            list.back()["rows_expected_bytes"] = progress.rows_expected_bytes;
+        }
         if (progress.step > furthest) {
             furthest = progress.step;
             data["step"] = progress.step;
@@ -310,6 +336,7 @@ Json participants_record(const Job& job, const Done& first) {
     return container(
         "participants",
         {{"participants", participants_of(job)},
+         {"shipments", shipments_of(job)},
          {"evaluations", std::move(evaluations)},
          {"metrics", job.recipe.value("metrics", Json::array())},
          {"sources",

@@ -154,7 +154,7 @@ void Rounds::next_round(LiveJob& job, const std::map<std::string, Exclusion>& wi
     if (done) {
         ++job.rounds;
         job.round = Round{};
-        desk_.release_all(before, reason);
+        desk_.release_all(before, reason, true);
     }
 }
 
@@ -181,7 +181,7 @@ void Rounds::suspend(LiveJob& job, const std::map<std::string, Exclusion>& witho
         ++job.rounds;
         job.round = Round{};
         job.watch = Watch{};
-        desk_.release_all(before, reason);
+        desk_.release_all(before, reason, true);
     }
 }
 
@@ -206,7 +206,7 @@ void Rounds::hold(LiveJob& job) {
     });
     if (done) {
         job.round = Round{};
-        desk_.release_all(before, "held by the consumer");
+        desk_.release_all(before, "held by the consumer", true);
     }
 }
 

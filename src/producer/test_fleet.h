@@ -73,7 +73,8 @@ struct TestFunction {
     std::int64_t blocks{0}; ///< of the model, as it measures them
     bool holds_data{true};
     bool may_leave{true}; ///< rows of it
-    bool pinned{false};   ///< its catalogue says that its rows stay there
+    std::vector<RowGrant> rows_may_leave{};
+    bool pinned{false}; ///< its catalogue says that its rows stay there
     std::int64_t training_rows{18'000};
     ColumnStatistics target{.name = "delay_ms", .values = 18'000, .mean = 10.0, .squares = 18'000.0};
     std::string data_digest{"same-data"};
@@ -165,7 +166,12 @@ public:
         function.connected = true;
         Hello hello{.dn = dn, .version = "1", .capacity = {.cpu_cores = function.cores, .memory_bytes = 8'000'000'000}};
         if (function.holds_data) {
-            hello.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave, function.pinned}};
+            hello.sources = {{"ue-delay/train",
+                              1'000,
+                              function.data_digest,
+                              function.may_leave,
+                              function.pinned,
+                              function.rows_may_leave}};
         }
         if (function.held) {
             hello.jobs.push_back(*function.held);
@@ -373,7 +379,12 @@ private:
         accept.csr = csr;
         accept.addresses = {"127.0.0.1:1"};
         if (!propose.sources.empty()) {
-            accept.sources = {{"ue-delay/train", 1'000, function.data_digest, function.may_leave, function.pinned}};
+            accept.sources = {{"ue-delay/train",
+                               1'000,
+                               function.data_digest,
+                               function.may_leave,
+                               function.pinned,
+                               function.rows_may_leave}};
         }
         if (function.on_propose == Reply::counter) {
             accept.memory_bytes /= 2;

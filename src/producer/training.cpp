@@ -28,6 +28,26 @@ std::string who_is_gone(const std::vector<std::string>& members, const std::stri
     return itself ? dn : other != dn ? other : std::string{};
 }
 
+/// Whether rows are shipped and no member has begun to train.
+bool still_ships(const LiveJob& job) {
+    const bool ships =
+        std::ranges::any_of(job.record.members, [](const JobMember& member) { return !member.rows_from.empty(); });
+    return ships && job.record.done.empty() &&
+           std::ranges::all_of(job.watch.progress, [](const auto& entry) { return entry.second.step == 0; });
+}
+
+/// "SHIPPING rows, 45 %"; empty, when all rows are where they are needed.
+std::string words_of_shipping(const LiveJob& job) {
+    std::int64_t arrived = 0;
+    std::int64_t expected = 0;
+    for (const auto& [dn, progress] : job.watch.progress) {
+        arrived += progress.rows_arrived_bytes;
+        expected += progress.rows_expected_bytes;
+    }
+    return expected > 0 && still_ships(job) ? fmt::format("SHIPPING rows, {} %", 100 * arrived / expected)
+                                            : std::string{};
+}
+
 bool grows_trees(const Job& job) {
     const auto recipe = wire::recipe_from_json(job.recipe);
     return recipe && has_trees(*recipe);
@@ -81,8 +101,12 @@ bool Training::step(LiveJob& job) {
 }
 
 /// What a member that is gone means: of pinned rows it has some that nobody else has; boosted trees of rows that all
-/// have are soon grown again by the others.
+/// have are soon grown again by the others. While rows are shipped nothing is lost but time: what has arrived is kept.
 void Training::lose(LiveJob& job, const std::string& dn, const std::string& reason) {
+    if (still_ships(job)) {
+        rounds_.suspend(job, {}, reason);
+        return;
+    }
     const bool pinned = job.record.layout == DataLayout::pinned;
     if (!pinned && !grows_trees(job.record)) {
         ending_.give_up(job, reason);
@@ -98,17 +122,19 @@ void Training::lose(LiveJob& job, const std::string& dn, const std::string& reas
 void Training::write_progress(LiveJob& job) {
     job.watch.written_at = desk_.now();
     job.watch.dirty = false;
+    const std::string shipping = words_of_shipping(job);
     const auto done = desk_.tree.transact(Origin::producer, [&](Transaction& transaction) -> Result<void> {
         if (desk_.order_of(transaction, job) == Desk::Order::cancel) {
             return {};
         }
         transaction.put(desk_.process_of(job).child("VsDataContainer", "progress"),
                         progress_record(job.record, job.watch.progress, desk_.wall_ms()));
-        desk_.stage_progress(
-            transaction,
-            job,
-            progress_status(
-                "RUNNING", percentage_of(job.watch.progress), "TRAINING " + desk_.model_of(job).text(), ""));
+        desk_.stage_progress(transaction,
+                             job,
+                             progress_status("RUNNING",
+                                             percentage_of(job.watch.progress),
+                                             shipping.empty() ? "TRAINING " + desk_.model_of(job).text() : shipping,
+                                             ""));
         return {};
     });
     job.watch.dirty = !done;
@@ -156,8 +182,9 @@ void Training::on_failed(LiveJob& job, const std::string& dn, const std::string&
     for (const JobMember& member : job.record.members) {
         members.push_back(member.dn);
     }
-    if (const auto gone = who_is_gone(members, dn, reason); !gone.empty()) {
-        lose(job, gone, words);
+    const auto gone = who_is_gone(members, dn, reason);
+    if (!gone.empty() || (still_ships(job) && reason.starts_with("shipping: "))) {
+        lose(job, gone.empty() ? dn : gone, words);
     } else {
         ending_.give_up(job, words);
     }

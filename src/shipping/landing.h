@@ -7,18 +7,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <span>
 #include <string>
 #include <vector>
 
 namespace muster::shipping {
-
-/// Opens an empty file in `folder` that has no name and can be given none, and reserves its room on the disk: when its
-/// last descriptor is closed, by whatever end of the processes that have one, nothing is left of it.
-/// Errors: resource_exhausted, when there is not so much room; unavailable, with the system's reason.
-[[nodiscard]] Result<UniqueFd> open_unnamed(const std::filesystem::path& folder, std::int64_t bytes);
 
 /// A part of what is shipped, e.g. "train.features", and the file it becomes.
 struct LandingPart {

@@ -1,8 +1,8 @@
+#include "base/unnamed_file.h"
 #include "shipping/landing.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
 #include <filesystem>
 #include <limits>
@@ -107,24 +107,6 @@ TEST_F(LandingFolder, empties_files_that_are_no_beginning) {
         ASSERT_TRUE(after.append(bytes_of("abcdefgh")));
         EXPECT_TRUE(after.verify());
     }
-}
-
-TEST_F(LandingFolder, has_no_name_anywhere) {
-    const auto file = open_unnamed(folder, 100).value();
-    EXPECT_TRUE(std::filesystem::is_empty(folder));
-    struct stat facts {};
-    ASSERT_EQ(::fstat(file.get(), &facts), 0);
-    EXPECT_EQ(facts.st_nlink, 0U);
-    EXPECT_EQ(facts.st_size, 0) << "what has arrived";
-    EXPECT_GE(facts.st_blocks * 512, 100) << "what is reserved";
-}
-
-TEST_F(LandingFolder, refuses_before_the_first_byte_what_has_no_room) {
-    const auto file = open_unnamed(folder, std::int64_t{1} << 60U);
-    ASSERT_FALSE(file);
-    EXPECT_EQ(file.error().code, ErrorCode::resource_exhausted) << file.error().text();
-    EXPECT_NE(file.error().message.find(folder.string()), std::string::npos) << file.error().message;
-    EXPECT_FALSE(open_unnamed(folder / "nowhere", 1));
 }
 
 TEST_F(LandingFolder, counts_nothing_of_a_block_that_cannot_be_written) {

@@ -8,15 +8,9 @@
 
 namespace muster::shipping {
 
-void SharedPace::wait_for(std::int64_t bytes) {
-    Duration wait{};
-    {
-        const std::scoped_lock lock{mutex_};
-        wait = bucket_.take(bytes);
-    }
-    if (wait > Duration::zero()) {
-        pace_->sleep(wait);
-    }
+Duration SharedPace::take(std::int64_t bytes) {
+    const std::scoped_lock lock{mutex_};
+    return bucket_.take(bytes);
 }
 
 Outgoing::Outgoing(collective::Group& group, int to, std::span<const Cargo> cargo, SharedPace& pace)
@@ -35,15 +29,14 @@ Result<Receipt> Outgoing::run(std::int64_t block_bytes_max, std::size_t pending_
     }
     while (sent_ < receipt_.bytes) {
         const std::int64_t size = std::min(*block_bytes, receipt_.bytes - sent_);
-        pace_->wait_for(size);
-        for (; pending_.size() >= pending_max; pending_.pop_front()) {
-            pending_.front().transfer->wait();
+        if (const Duration wait = pace_->take(size); wait > Duration::zero()) {
+            finish_all_but(0); // Nothing moves while this thread sleeps.
+            pace_->sleep(wait);
         }
+        finish_all_but(pending_max - 1);
         send(size);
     }
-    for (; !pending_.empty(); pending_.pop_front()) {
-        pending_.front().transfer->wait();
-    }
+    finish_all_but(0);
     if (auto verified = hear_verdict(); !verified) {
         return std::move(verified).error();
     }
@@ -67,6 +60,13 @@ Result<std::int64_t> Outgoing::begin(std::int64_t block_bytes_max) {
     receipt_.resumed_from = std::clamp<std::int64_t>(demand.arrived, 0, receipt_.bytes);
     sent_ = receipt_.resumed_from;
     return block_bytes;
+}
+
+/// Waits until no more than `most` blocks are on their way.
+void Outgoing::finish_all_but(std::size_t most) {
+    for (; pending_.size() > most; pending_.pop_front()) {
+        pending_.front().transfer->wait();
+    }
 }
 
 void Outgoing::send(std::int64_t size) {

@@ -21,8 +21,9 @@ public:
     SharedPace(const Pace& pace, std::int64_t bytes_per_second, std::int64_t burst_bytes)
         : pace_{&pace}, bucket_{bytes_per_second, burst_bytes, pace.clock} {}
 
-    /// Returns when `bytes` may leave.
-    void wait_for(std::int64_t bytes);
+    /// Takes `bytes` and returns how long to wait before they may leave.
+    [[nodiscard]] Duration take(std::int64_t bytes);
+    void sleep(Duration wait) const { pace_->sleep(wait); }
     [[nodiscard]] SteadyTime now() const { return pace_->clock.steady_now(); }
 
 private:
@@ -48,6 +49,7 @@ private:
     };
 
     [[nodiscard]] Result<std::int64_t> begin(std::int64_t block_bytes_max);
+    void finish_all_but(std::size_t most);
     void send(std::int64_t size);
     [[nodiscard]] Result<void> hear_verdict();
     [[nodiscard]] std::span<const std::byte> view(std::int64_t at, std::int64_t size) const;

@@ -1,3 +1,4 @@
+#include "base/unnamed_file.h"
 #include "collective/group_fixture.h"
 #include "shipping/shipment.h"
 
@@ -74,6 +75,15 @@ struct Goods {
     std::vector<Bytes> parts;
 };
 
+/// Waits until so many bytes are in the file.
+bool are_in(int file, std::int64_t bytes) {
+    const auto deadline = Deadline::after(collective::test::patience);
+    while (::lseek(file, 0, SEEK_END) < bytes && !deadline.passed()) {
+        std::this_thread::yield();
+    }
+    return !deadline.passed();
+}
+
 const ShipmentSettings small_blocks{.block_bytes_max = 10'000, .blocks_pending = 3};
 constexpr int holder = 0;
 
@@ -139,16 +149,6 @@ private:
     int count_{0};
 };
 
-/// Waits until something is in the file.
-bool first_block_is_in(int file) {
-    const auto deadline = Deadline::after(collective::test::patience);
-    std::byte first{};
-    while (::pread(file, &first, 1, 0) == 0 && !deadline.passed()) {
-        std::this_thread::yield();
-    }
-    return !deadline.passed();
-}
-
 TEST(Shipment, goes_on_in_the_next_group_where_a_cut_ended_it) {
     const Goods goods{400'000};
     auto landing = goods.landing(goods.digest());
@@ -159,7 +159,7 @@ TEST(Shipment, goes_on_in_the_next_group_where_a_cut_ended_it) {
         if (group.rank() == holder) {
             SleepingPace slow{[&](int count) {
                 if (count == 20) {
-                    EXPECT_TRUE(first_block_is_in(file)) << "before anything arrived";
+                    EXPECT_TRUE(are_in(file, 1)) << "before anything arrived";
                     group.abort("the cable was cut");
                 }
             }};
@@ -233,6 +233,23 @@ TEST(Shipment, is_no_faster_than_its_holder_allows) {
             EXPECT_GT(sent->front().seconds, 35);
         } else {
             auto landing = goods.landing(goods.digest());
+            EXPECT_TRUE(receive(group, holder, landing, settings, system_pace()));
+        }
+    });
+}
+
+TEST(Shipment, that_is_slow_arrives_block_by_block) {
+    const Goods goods{30'000};
+    auto landing = goods.landing(goods.digest());
+    const int file = landing.parts()[0].file.get();
+    ShipmentSettings settings = small_blocks;
+    settings.bytes_per_second_max = 1'000;
+    settings.blocks_pending = 100;
+    run_ranks(2, [&](Group& group) {
+        if (group.rank() == holder) {
+            SleepingPace slow{[&](int slept) { EXPECT_TRUE(are_in(file, 1'000 * std::min(slept, 30))) << slept; }};
+            EXPECT_TRUE(ship(group, goods.cargo(), std::vector{1}, {}, settings, slow.pace()));
+        } else {
             EXPECT_TRUE(receive(group, holder, landing, settings, system_pace()));
         }
     });

@@ -1,5 +1,6 @@
 #include "wire/preprocessing.h"
 
+#include "base/digest.h"
 #include "wire/read_struct.h"
 
 namespace muster::wire {
@@ -26,6 +27,14 @@ nlohmann::json to_json(const MatrixInfo& info) {
 
 Result<MatrixInfo> matrix_info_from_json(const nlohmann::json& json) {
     return read_struct<MatrixInfo>(json, "matrix");
+}
+
+std::string matrix_digest(const std::vector<std::string>& files, const Preprocessing& preprocessing) {
+    std::string parts;
+    for (const std::string& digest : files) {
+        parts += digest + "\n";
+    }
+    return sha256_hex(parts + to_json(preprocessing).dump());
 }
 
 } // namespace muster::wire

@@ -33,7 +33,8 @@ NLOHMANN_JSON_SERIALIZE_ENUM(DataLayout, {{DataLayout::whole, "whole"}, {DataLay
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     Capacity, cpu_cores, gpu_count, dpu_count, memory_bytes, storage_bytes, bandwidth_bits_per_second, cpu_model)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataSource, name, bytes, digest, may_leave, pinned)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RowGrant, to, consumer)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataSource, name, bytes, digest, may_leave, pinned, rows_may_leave)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Score, metric, value)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PerformanceRequirement, output, metric, score)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StepTime, batch, seconds)
@@ -51,7 +52,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration,
                                    base_bytes,
                                    blocks)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelStage, first_block, blocks, recompute)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows, state_share, stage)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RosterMember, dn, identity, addresses, batch_rows, state_share, stage, rows_from)
 inline void to_json(nlohmann::json& json, const Roster& roster) {
     json = {{"job", roster.job},
             {"generation", roster.generation},
@@ -169,7 +170,7 @@ inline void from_json(const nlohmann::json& json, ColumnStatistics& column) {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(TableStatistics, rows, inputs, target, target_groups)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(MatrixInfo, rows, test_rows, columns, digest, encode_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
-    PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes, state_share, stage)
+    PlanMember, dn, batch_rows, share, compute_seconds, peak_memory_bytes, state_share, stage, rows_from)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    name,
                                    strategy,
@@ -178,6 +179,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    micro_rows,
                                    state_sharded,
                                    step_seconds,
+                                   shipping_seconds,
                                    scoring_seconds,
                                    total_seconds,
                                    wire_bytes_per_step,
@@ -186,7 +188,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PlanCandidate,
                                    reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Plan, candidates, chosen, why, batch, steps, provisional)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
-    AgreedMember, dn, identity, batch_rows, state_share, stage, holds_data, rows, matrix_digest)
+    AgreedMember, dn, identity, batch_rows, state_share, stage, holds_data, rows_from, rows, matrix_digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(AgreedSource, name, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Agreement,
                                    job,
@@ -215,6 +217,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Propose,
                                    sources,
                                    peers,
                                    receivers,
+                                   row_receivers,
+                                   receives_rows,
                                    memory_bytes,
                                    cpu_cores,
                                    expected_seconds,
@@ -242,14 +246,22 @@ inline void from_json(const nlohmann::json& json, Prepare& order) {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibrate, job, certificate, authority, roster, batches, measure_steps)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Commit, job, certificate, authority, roster, agreement, requirements, lease_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, job, generation)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Release, job, reason)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Release, job, reason, keep_rows)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(KeepAlive, jobs, lease_seconds)
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(HeldJob, job, generation, state)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Hello, dn, version, capacity, sources, inference_names, jobs, busy)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Heartbeat, capacity, jobs)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
-    Accept, job, lease_seconds, cpu_cores, memory_bytes, may_calibrate, csr, addresses, sources)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Accept,
+                                   job,
+                                   lease_seconds,
+                                   cpu_cores,
+                                   memory_bytes,
+                                   may_calibrate,
+                                   csr,
+                                   addresses,
+                                   sources,
+                                   ship_bytes_per_second_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Refuse, job, generation, code, words, retry_after_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Counter, offer, words)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
@@ -267,10 +279,13 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Progress,
                                    compute_seconds,
                                    wait_seconds,
                                    bytes_sent,
-                                   validation)
+                                   validation,
+                                   rows_arrived_bytes,
+                                   rows_expected_bytes)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ClassScores, name, rows, scores)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(GroupScores, input, name, rows, scores)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(EvaluationResult, model, rows, scores, classes, confusion, groups)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Shipment, from, to, bytes, resumed_from, digest, seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done,
                                    job,
                                    generation,
@@ -289,7 +304,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done,
                                    model_bytes,
                                    parameters_digest,
                                    evaluations,
-                                   preprocessing)
+                                   preprocessing,
+                                   shipments)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failed, job, generation, reason)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Released, job)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gathered, job, statistics)

@@ -21,7 +21,7 @@ static void from_json(const nlohmann::json& json, WorkerPrepare& order) {
     from_json(json.at("data"), order.data);
 }
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerCalibrate, order, key, rank)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerCommit, order, key, rank)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerCommit, order, key, rank, ship_bytes_per_second_max)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStart, generation)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerLease, lease_seconds)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerStop, reason)

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -85,6 +86,7 @@ Result<void> give_up_privileges(const SandboxSpec& spec) {
     if (auto limit = set_limit(RLIMIT_DATA, spec.memory_bytes_max, "RLIMIT_DATA"); !limit) {
         return limit;
     }
+    ::signal(SIGXFSZ, SIG_IGN); // a file that is too long is an error of the write, not the end
     return set_limit(RLIMIT_FSIZE, file_bytes_per_memory_byte * spec.memory_bytes_max, "RLIMIT_FSIZE");
 }
 
@@ -231,7 +233,9 @@ void allow_descriptors(Filter& filter, const SandboxSpec& spec) {
     for (const int listener : spec.listeners) {
         filter.allow(SCMP_SYS(accept4), equals(0, static_cast<std::uint64_t>(listener)));
     }
-    for (const int file : {spec.output, spec.weights}) {
+    std::vector<int> truncated = spec.landing;
+    truncated.insert(truncated.end(), {spec.output, spec.weights});
+    for (const int file : truncated) {
         if (file >= 0) {
             filter.allow(SCMP_SYS(ftruncate), equals(0, static_cast<std::uint64_t>(file)));
             filter.allow(SCMP_SYS(fsync), equals(0, static_cast<std::uint64_t>(file)));

@@ -29,6 +29,7 @@ struct SandboxSpec {
     std::vector<int> listeners{};             ///< listening sockets that may accept connections
     int output{-1};                           ///< a file that may be truncated
     int weights{-1};                          ///< another one
+    std::vector<int> landing{};               ///< and those that rows are received in
     std::optional<DriverFiles> driver{};      ///< of the GPU that is used; then no part of the box may be missing
     std::int64_t memory_bytes_max{};          ///< RLIMIT_DATA, and of files a multiple of it; 0: as they are
     std::vector<std::string> allow_missing{}; ///< of "landlock", "seccomp": run without when the kernel lacks it

@@ -6,6 +6,7 @@
 #include "worker/group_scores.h"
 #include "worker/program.h"
 #include "worker/session_model.h"
+#include "worker/session_rows.h"
 #include "worker/used_rows.h"
 
 #include <utility>
@@ -117,6 +118,14 @@ Result<std::unique_ptr<JobInputs>> JobInputs::open(const SessionData& given,
         return about("data", elsewhere.error());
     }
     inputs->elsewhere = std::move(*elsewhere);
+    inputs->described = order.data;
+    if (order.data) {
+        auto landing = open_landing(settings, *order.data);
+        if (!landing) {
+            return about("data", landing.error());
+        }
+        inputs->landing = std::move(*landing);
+    }
     if (inputs->recipe.model.archive) {
         auto opened = open_user_model(settings.program, inputs->recipe, inputs->data(), watch);
         if (!opened) {

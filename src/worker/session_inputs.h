@@ -3,6 +3,7 @@
 
 #include "base/result.h"
 #include "model/recipe.h"
+#include "shipping/landing.h"
 #include "worker/run_watch.h"
 #include "worker/session_job.h"
 #include "worker/user_model.h"
@@ -16,7 +17,9 @@ namespace muster::worker {
 
 struct JobInputs {
     Recipe recipe;
-    std::optional<SessionData> elsewhere; ///< stands for data that is not here
+    std::optional<SessionData> elsewhere;       ///< stands for data that is not here, or is what has arrived of it
+    std::optional<DataElsewhere> described{};   ///< that data
+    std::optional<shipping::Landing> landing{}; ///< where its rows arrive, where they are shipped here
     const SessionData* given{};
     std::unique_ptr<UserModel> user_model; ///< of a recipe with an archive
     c10::Device device{c10::DeviceType::CPU};

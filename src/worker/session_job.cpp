@@ -5,6 +5,7 @@
 #include "worker/calibration.h"
 #include "worker/program.h"
 #include "worker/session_inputs.h"
+#include "worker/session_rows.h"
 #include "worker/session_training.h"
 #include "worker/tree_calibration.h"
 
@@ -176,6 +177,10 @@ public:
             return; // a second copy, or of another generation
         }
         phase_ = Phase::training;
+        const auto shipments = exchange_rows();
+        if (!shipments) {
+            return fail("shipping: " + shipments.error().text());
+        }
         TrainingOrder training = training_order(arrived);
         group_.reset(); // the order has it
         const std::shared_ptr<collective::Group> transport = current_transport();
@@ -196,6 +201,7 @@ public:
         }
         done->job = job_;
         done->generation = order.generation;
+        done->shipments = *shipments;
         done->peak_memory_bytes = peak_memory_bytes(inputs_->device);
         phase_ = Phase::done;
         log::info("trained job={} generation={} steps={} seconds={:.3f} parameters={}",
@@ -219,6 +225,34 @@ public:
     }
 
 private:
+    /// Brings the rows to where they are not, in a generation whose roster says so.
+    Result<std::vector<Shipment>> exchange_rows() {
+        const Roster& roster = committed_.order.roster;
+        const auto transport = current_transport();
+        if (!ships_rows(roster) || !transport) {
+            return std::vector<Shipment>{};
+        }
+        const RowsOrder order{
+            .bytes_per_second_max = committed_.ship_bytes_per_second_max,
+            .on_arrival = [this, generation = roster.generation](std::int64_t arrived, std::int64_t expected) {
+                report_(Progress{.job = job_,
+                                 .generation = generation,
+                                 .rows_arrived_bytes = arrived,
+                                 .rows_expected_bytes = expected});
+            }};
+        auto& landing = inputs_->landing;
+        auto shipments =
+            worker::exchange_rows(*transport, roster, inputs_->data(), landing ? &*landing : nullptr, order);
+        if (shipments && landing && landing->verified()) {
+            auto arrived = landed(*landing, *inputs_->described);
+            if (!arrived) {
+                return std::move(arrived).error();
+            }
+            inputs_->elsewhere = std::move(*arrived);
+        }
+        return shipments;
+    }
+
     Result<Calibration> measure(const std::vector<std::int64_t>& batches) {
         const SessionData& data = inputs_->data();
         if (has_trees(inputs_->recipe)) {

@@ -21,10 +21,11 @@ struct SessionData {
 
 /// What a SessionJob works with. References outlive it.
 struct SessionJobSettings {
-    int peer_listener{-1}; ///< listening TCP socket for the other members
-    int output{-1};        ///< readable and writable; rank 0 writes the model archive into it
-    int weights{-1};       ///< readable and writable; rank 0 gathers the weights of a split model in it
-    int program{-1};       ///< readable; the archive of a user's model, where the recipe has one
+    int peer_listener{-1};       ///< listening TCP socket for the other members
+    int output{-1};              ///< readable and writable; rank 0 writes the model archive into it
+    int weights{-1};             ///< readable and writable; rank 0 gathers the weights of a split model in it
+    MatrixDescriptors landing{}; ///< readable and writable; rows that are shipped here land in them. None: no rows do
+    int program{-1};             ///< readable; the archive of a user's model, where the recipe has one
     Duration program_time{std::chrono::seconds{60}}; ///< one run of such a model, or its loading, may take
     std::int64_t memory_bytes_max{0};                ///< of this process; 0: not known
     int threads{1};                                  ///< intra-op threads of torch, when the order does not say
@@ -38,7 +39,8 @@ struct SessionJobSettings {
 /// not begun twice (orders may come twice). Methods may be called from any thread.
 class SessionJob {
 public:
-    /// `report` is called on the job's thread; `data` and `dialer` outlive the job.
+    /// `report` is called on the job's thread, with the progress of a shipment on that one's; `data` and `dialer`
+    /// outlive the job.
     SessionJob(const SessionData& data,
                SessionJobSettings settings,
                collective::Dialer& dialer,

@@ -1,5 +1,6 @@
 #include "bench_ship.h"
 
+#include "base/unnamed_file.h"
 #include "process_group/loopback_groups.h"
 #include "shipping/shipment.h"
 #include "tls/context.h"
@@ -36,7 +37,7 @@ std::vector<std::byte> goods_of(std::int64_t bytes) {
 /// Fills and drops a file. A page that a virtual machine has not touched lately costs more than all that is measured
 /// here; those that were just freed are taken first.
 void touch_pages(std::int64_t bytes, const std::string& folder) {
-    const UniqueFd file{shipping::open_unnamed(folder, bytes).value().release()};
+    const UniqueFd file{open_unnamed(folder, bytes).value().release()};
     const std::vector<std::byte> zeros(write_bytes);
     for (std::int64_t at = 0; at < bytes; at += std::ssize(zeros)) {
         if (::write(file.get(), zeros.data(), zeros.size()) != std::ssize(zeros)) {
@@ -94,7 +95,7 @@ nlohmann::json time_shipment(std::int64_t bytes, const std::string& folder) {
             }
             return;
         }
-        auto file = shipping::open_unnamed(folder, bytes);
+        auto file = open_unnamed(folder, bytes);
         if (!file) {
             throw std::runtime_error{file.error().text()};
         }
@@ -139,7 +140,7 @@ nlohmann::json time_bare_tls(std::int64_t bytes, const std::string& folder) {
     if (!folder.empty()) {
         touch_pages(bytes, folder);
     }
-    const UniqueFd file{folder.empty() ? -1 : shipping::open_unnamed(folder, bytes).value().release()};
+    const UniqueFd file{folder.empty() ? -1 : open_unnamed(folder, bytes).value().release()};
     const auto begin = std::chrono::steady_clock::now();
     std::vector<std::byte> buffer(call_bytes);
     std::int64_t arrived = 0;

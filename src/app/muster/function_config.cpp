@@ -12,6 +12,7 @@ namespace fs = std::filesystem;
 constexpr double cores_max = 1024.0;
 constexpr std::int64_t megabytes_max = 1LL << 40U;
 constexpr std::int64_t megabyte = 1'000'000;
+constexpr std::int64_t megabit_bytes = megabyte / 8;
 
 function::Policy policy_of(wire::Fields fields, wire::Fields& parent) {
     function::Policy policy;
@@ -28,6 +29,9 @@ function::Policy policy_of(wire::Fields fields, wire::Fields& parent) {
     policy.peers = fields.texts("peers");
     policy.users_models = fields.boolean("users_models", policy.users_models);
     policy.group_rows_min = fields.integer("group_rows_min", 1, 1'000'000'000, policy.group_rows_min);
+    policy.ship_bytes_per_second_max = fields.integer("shipping_mbit_max", 0, 10'000'000, 0) * megabit_bytes;
+    policy.received_bytes_max =
+        fields.integer("received_mb_max", 0, megabytes_max, policy.received_bytes_max / megabyte) * megabyte;
     policy.lease_seconds_max = fields.integer("lease_seconds_max", 5, 86'400, policy.lease_seconds_max);
     parent.absorb(std::move(fields));
     return policy;
@@ -55,6 +59,15 @@ function::CapacityOverrides capacity_of(wire::Fields fields, wire::Fields& paren
     return capacity;
 }
 
+std::vector<RowGrant> grants_of(std::vector<wire::Fields> rows, wire::Fields& parent) {
+    std::vector<RowGrant> grants;
+    for (wire::Fields& row : rows) {
+        grants.push_back({.to = row.text("to"), .consumer = row.text("consumer")});
+        parent.absorb(std::move(row));
+    }
+    return grants;
+}
+
 std::vector<function::CatalogueEntry>
 data_of(std::vector<wire::Fields> rows, const fs::path& folder, wire::Fields& parent) {
     std::vector<function::CatalogueEntry> entries;
@@ -63,8 +76,9 @@ data_of(std::vector<wire::Fields> rows, const fs::path& folder, wire::Fields& pa
                                        .file = relative_to(folder, row.text("file")),
                                        .may_leave = row.boolean("may_leave", false),
                                        .pinned = row.boolean("pinned", false)};
-        if (entry.pinned && entry.may_leave) {
-            row.fail("may_leave", "rows that are pinned stay here");
+        entry.rows_may_leave = grants_of(row.children("rows_may_leave"), row);
+        if (entry.pinned && (entry.may_leave || !entry.rows_may_leave.empty())) {
+            row.fail(entry.may_leave ? "may_leave" : "rows_may_leave", "rows that are pinned stay here");
         }
         for (const auto& other : entries) {
             if (other.name == entry.name) {
@@ -144,6 +158,8 @@ void read_times(wire::Fields fields, function::AgentSettings& agent, wire::Field
     agent.program_time =
         std::chrono::seconds{fields.integer("program_run_seconds", 1, 86'400, agent.program_time.count())};
     agent.orphan_time = std::chrono::seconds{fields.integer("orphan_seconds", 1, 604'800, agent.orphan_time.count())};
+    agent.kept_rows_time =
+        std::chrono::seconds{fields.integer("kept_rows_seconds", 0, 604'800, agent.kept_rows_time.count())};
     agent.worker_lease =
         std::chrono::seconds{fields.integer("worker_lease_seconds", 5, 3'600, agent.worker_lease.count())};
     parent.absorb(std::move(fields));
@@ -177,6 +193,7 @@ Result<FunctionConfig> read_function_config(const fs::path& file) {
     read_cache(fields.child("cache"), config.matrices, fields);
     config.agent.program_bytes_max = fields.integer("program_bytes_max", 1, 1LL << 50U, config.agent.program_bytes_max);
     config.agent.downloads = config.state / "downloads";
+    config.agent.arrivals = config.state / "arrivals";
     config.launcher.state_folder = config.state;
     config.matrices.cache = config.state / "cache";
     if (const auto dn = nrm::Dn::parse(config.agent.dn);

@@ -100,10 +100,25 @@ Table participants_table(const json& participants) {
     return table;
 }
 
+/// "Rows     gnb-1 shipped 1.7 MB to gnb-2 in 0.3 s": a line for each shipment.
+std::string shipments_text(const json& participants) {
+    std::string lines;
+    for (const json& each : member(participants, "shipments")) {
+        const double before = number(each, "resumed_from");
+        lines += fmt::format("Rows     {} shipped {} to {} in {}{}\n",
+                             nrm::short_name(text(each, "from")),
+                             bytes_text(number(each, "bytes")),
+                             nrm::short_name(text(each, "to")),
+                             duration_text(number(each, "seconds")),
+                             before > 0 ? fmt::format(", {} of it in an attempt before", bytes_text(before)) : "");
+    }
+    return lines;
+}
+
 /// Where rows were, unless each function had all of them.
 std::string rows_text(const json& participants) {
     if (text(participants, "layout") != "pinned") {
-        return {};
+        return shipments_text(participants);
     }
     std::string missing;
     for (const json& dn : member(participants, "rows_missing")) {
@@ -206,7 +221,8 @@ Result<JobView> view_job(Client& client, const std::string& request_dn) {
 
 std::string progress_line(const JobView& view) {
     const json& progress = view.progress;
-    if (view.status() != "RUNNING" || !progress.is_object() || !progress.contains("step")) {
+    const bool trains = progress.is_object() && progress.contains("step") && !view.words().starts_with("SHIPPING");
+    if (view.status() != "RUNNING" || !trains) {
         return view.status() + (view.words().empty() ? "" : "  " + view.words());
     }
     std::string rates;
@@ -280,6 +296,7 @@ json report_json(const JobView& view) {
         {"participants", member(view.participants, "participants")},
         {"layout", member(view.participants, "layout")},
         {"rows_missing", member(view.participants, "rows_missing")},
+        {"shipments", member(view.participants, "shipments")},
         {"metrics",
          {{"training", scores(view.participants, "trained", "training")},
           {"validation", scores(view.participants, "trained", "validation")},

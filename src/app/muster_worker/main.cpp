@@ -35,6 +35,7 @@ struct Arguments {
     int program{-1};
     std::int64_t program_seconds{60};
     std::vector<std::string> data;
+    std::vector<std::string> landing;
     int threads{1};
     std::string device{"cpu"};
     std::int64_t memory_bytes_max{0};
@@ -64,6 +65,11 @@ void declare(CLI::App& program, Arguments& arguments) {
                        arguments.data,
                        "NAME=FD for matrix.json, train.features, train.target, test.features, test.target; none: the "
                        "data is at other functions");
+    program.add_option(
+        "--landing-fd",
+        arguments.landing,
+        "NAME=FD for the same files but matrix.json, readable and writable: rows that are shipped here land "
+        "in them");
     program.add_option("--threads", arguments.threads, "Threads of one operation")->check(CLI::Range{1, 1024});
     program.add_option("--device", arguments.device, "Where whole models are trained: cpu, cuda or cuda:N");
     program.add_option("--memory-limit", arguments.memory_bytes_max, "Bytes of memory; 0: no limit of its own")
@@ -77,7 +83,8 @@ void declare(CLI::App& program, Arguments& arguments) {
         ->delimiter(',');
 }
 
-Result<std::map<std::string, int>> data_descriptors(const std::vector<std::string>& entries) {
+/// Reads NAME=FD entries of `option`.
+Result<std::map<std::string, int>> descriptors_in(const std::vector<std::string>& entries, const char* option) {
     const std::vector<std::string> names{
         "matrix.json", "train.features", "train.target", "test.features", "test.target"};
     std::map<std::string, int> found;
@@ -85,32 +92,39 @@ Result<std::map<std::string, int>> data_descriptors(const std::vector<std::strin
         const auto equals = entry.find('=');
         const auto name = entry.substr(0, equals);
         if (std::find(names.begin(), names.end(), name) == names.end()) {
-            return not_allowed("--data-fd", name, names);
+            return not_allowed(option, name, names);
         }
         const auto number = equals == std::string::npos ? std::string{} : entry.substr(equals + 1);
         int fd = -1;
         const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), fd);
         if (error != std::errc{} || end != number.data() + number.size() || ::fcntl(fd, F_GETFD) < 0) {
-            return Error{ErrorCode::invalid_argument, "\"" + entry + "\" names no open descriptor", "--data-fd"};
+            return Error{ErrorCode::invalid_argument, "\"" + entry + "\" names no open descriptor", option};
         }
         found[name] = fd;
     }
     return found;
 }
 
+worker::MatrixDescriptors matrix_descriptors(const std::map<std::string, int>& found) {
+    const auto fd = [&](const char* name) {
+        const auto each = found.find(name);
+        return each == found.end() ? -1 : each->second;
+    };
+    return {fd("train.features"), fd("train.target"), fd("test.features"), fd("test.target")};
+}
+
 Result<worker::SessionData> read_data(const std::vector<std::string>& entries) {
     if (entries.empty()) {
         return worker::SessionData{};
     }
-    auto descriptors = data_descriptors(entries);
+    const auto descriptors = descriptors_in(entries, "--data-fd");
     if (!descriptors) {
-        return std::move(descriptors).error();
+        return descriptors.error();
     }
-    const auto fd = [&](const char* name) {
-        const auto found = descriptors->find(name);
-        return found == descriptors->end() ? -1 : found->second;
-    };
-    const auto text = read_file("/proc/self/fd/" + std::to_string(fd("matrix.json")), matrix_json_bytes_max);
+    const auto described = descriptors->find("matrix.json");
+    const auto text =
+        read_file("/proc/self/fd/" + std::to_string(described == descriptors->end() ? -1 : described->second),
+                  matrix_json_bytes_max);
     if (!text) {
         return Error{text.error()}.within("matrix.json");
     }
@@ -123,19 +137,21 @@ Result<worker::SessionData> read_data(const std::vector<std::string>& entries) {
     if (!info || !preprocessing) {
         return Error{!info ? info.error() : preprocessing.error()}.within("matrix.json");
     }
-    auto matrices =
-        worker::map_matrices({fd("train.features"), fd("train.target"), fd("test.features"), fd("test.target")}, *info);
+    auto matrices = worker::map_matrices(matrix_descriptors(*descriptors), *info);
     if (!matrices) {
         return std::move(matrices).error();
     }
     return worker::SessionData{std::move(*matrices), std::move(*info), std::move(*preprocessing)};
 }
 
-Result<std::string> close_the_box(const Arguments& arguments) {
+Result<std::string> close_the_box(const Arguments& arguments, const std::map<std::string, int>& landing) {
     worker::SandboxSpec spec;
     spec.listeners = {arguments.control_listener, arguments.peer_listener};
     spec.output = arguments.output;
     spec.weights = arguments.weights;
+    for (const auto& [name, file] : landing) {
+        spec.landing.push_back(file);
+    }
     spec.memory_bytes_max = arguments.memory_bytes_max;
     spec.allow_missing = arguments.allow_missing;
     const auto device = worker::parse_device(arguments.device);
@@ -159,7 +175,12 @@ int run(const Arguments& arguments) {
         log::error("the worker cannot read its data {}", log::field("reason", data.error().text()));
         return static_cast<int>(worker::SessionEnd::failed);
     }
-    const auto box = close_the_box(arguments);
+    const auto landing = descriptors_in(arguments.landing, "--landing-fd");
+    if (!landing) {
+        log::error("the worker does not start {}", log::field("reason", landing.error().text()));
+        return static_cast<int>(worker::SessionEnd::failed);
+    }
+    const auto box = close_the_box(arguments, *landing);
     if (!box) {
         log::error("the worker does not start {}", log::field("reason", box.error().text()));
         return static_cast<int>(worker::SessionEnd::failed);
@@ -172,6 +193,7 @@ int run(const Arguments& arguments) {
     settings.job.output = arguments.output;
     settings.job.weights = arguments.weights;
     settings.job.program = arguments.program;
+    settings.job.landing = matrix_descriptors(*landing);
     settings.job.program_time = std::chrono::seconds{arguments.program_seconds};
     settings.job.memory_bytes_max = arguments.memory_bytes_max;
     settings.job.threads = arguments.threads;
